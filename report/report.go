@@ -1,0 +1,250 @@
+// Package report is the one place that writes for people and programs: the
+// product on stdout, talk on stderr.
+package report
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/fatih/color"
+	"golang.org/x/term"
+)
+
+// Options says where to write and how much.
+type Options struct {
+	Out, Err io.Writer
+	Env      []string // NO_COLOR, CLICOLOR_FORCE and TERM are looked at
+	Color    string   // always, never, or auto (the default)
+	Quiet    bool     // errors only
+	Verbose  bool     // every step
+}
+
+// Printer writes whole lines. It belongs to one goroutine at a time.
+type Printer struct {
+	out, err       stream
+	quiet, verbose bool
+	status         bool // a status line stands on the terminal
+}
+
+type stream struct {
+	w        io.Writer
+	terminal bool
+	color    bool
+	broken   error // the first failed write; nothing is written after it
+}
+
+// New makes a printer. Colour is decided for each stream by itself: --color,
+// then NO_COLOR, then CLICOLOR_FORCE, then whether it is a terminal that can.
+func New(o Options) *Printer {
+	return &Printer{
+		out: newStream(o.Out, o), err: newStream(o.Err, o),
+		quiet: o.Quiet, verbose: o.Verbose,
+	}
+}
+
+func newStream(w io.Writer, o Options) stream {
+	s := stream{w: w, terminal: isTerminal(w)}
+	switch {
+	case o.Color == "always":
+		s.color = true
+	case o.Color == "never", env(o.Env, "NO_COLOR") != "":
+	case env(o.Env, "CLICOLOR_FORCE") != "" && env(o.Env, "CLICOLOR_FORCE") != "0":
+		s.color = true
+	default:
+		s.color = s.terminal && env(o.Env, "TERM") != "dumb"
+	}
+	return s
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func env(environ []string, name string) string {
+	for _, e := range environ {
+		if value, ok := strings.CutPrefix(e, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+func (s *stream) paint(text string, attributes ...color.Attribute) string {
+	if !s.color {
+		return text
+	}
+	// fatih/color looks at stdout alone; the decision was ours, made above.
+	c := color.New(attributes...)
+	c.EnableColor()
+	return c.Sprint(text)
+}
+
+func (s *stream) write(text string) error {
+	if s.broken == nil {
+		_, s.broken = io.WriteString(s.w, text)
+	}
+	return s.broken
+}
+
+// Terminal tells whether stderr is a terminal, where somebody watches.
+func (p *Printer) Terminal() bool { return p.err.terminal }
+
+// Broken is the first error met in writing, such as a closed pipe; nil if
+// everything said was said.
+func (p *Printer) Broken() error {
+	if p.out.broken != nil {
+		return p.out.broken
+	}
+	return p.err.broken
+}
+
+// Out writes the product to stdout, in one write.
+func (p *Printer) Out(text string) error {
+	p.Clear()
+	return p.out.write(text)
+}
+
+// Error writes "arid: …" and, each on a line of its own, what might help.
+func (p *Printer) Error(text string, hints ...string) {
+	p.Clear()
+	p.err.write(p.err.paint("arid: ", color.FgRed, color.Bold) + Escape(text) + "\n")
+	for _, hint := range hints {
+		p.err.write("arid: " + p.err.paint("hint: ", color.FgCyan) + Escape(hint) + "\n")
+	}
+}
+
+// Warning writes what went wrong without stopping the run.
+func (p *Printer) Warning(text string) {
+	if p.quiet {
+		return
+	}
+	p.Clear()
+	p.err.write("arid: " + p.err.paint("warning: ", color.FgYellow) + Escape(text) + "\n")
+}
+
+// Result writes the one line that a changed certificate is worth.
+func (p *Printer) Result(text string) {
+	if p.quiet {
+		return
+	}
+	p.Clear()
+	p.err.write("arid: " + p.err.paint(Escape(text), color.FgGreen) + "\n")
+}
+
+// Note writes a line that only somebody at a terminal, or -v, wants.
+func (p *Printer) Note(text string) {
+	if p.quiet || !p.err.terminal && !p.verbose {
+		return
+	}
+	p.Clear()
+	p.err.write("arid: " + Escape(text) + "\n")
+}
+
+// Step tells what is being done: with -v a line that stays, on a terminal the
+// one status line, else nothing.
+func (p *Printer) Step(text string) {
+	switch {
+	case p.quiet:
+	case p.verbose:
+		p.Clear()
+		p.err.write("arid: " + p.err.paint(Escape(text), color.Faint) + "\n")
+	case p.err.terminal:
+		p.err.write("\r\x1b[K" + cut(Escape(text), p.width()))
+		p.status = true
+	}
+}
+
+// Explain writes a line of a guided run as it is: what happens, for a reader
+// who meets it for the first time.
+func (p *Printer) Explain(head, text string) {
+	if p.quiet {
+		return
+	}
+	p.Clear()
+	if head != "" {
+		head = p.err.paint(Escape(head), color.Bold) + "  "
+	}
+	p.err.write(head + Escape(text) + "\n")
+}
+
+// Clear takes the status line away, before a hook or a message has the screen.
+func (p *Printer) Clear() {
+	if p.status {
+		p.status = false
+		p.err.write("\r\x1b[K")
+	}
+}
+
+func (p *Printer) width() int {
+	if f, ok := p.err.w.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 1 {
+			return w - 1
+		}
+	}
+	return 79
+}
+
+func cut(text string, width int) string {
+	if utf8.RuneCountInString(text) <= width {
+		return text
+	}
+	return string([]rune(text)[:width])
+}
+
+// Escape makes text from outside fit to be shown: control characters, line
+// ends, and marks that turn the direction of writing become \x1b, \n, \u202e.
+func Escape(text string) string {
+	clean := func(r rune) bool { return unicode.IsPrint(r) || r == ' ' }
+	if utf8.ValidString(text) && strings.IndexFunc(text, func(r rune) bool { return !clean(r) }) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRuneInString(text[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, text[i])
+		case clean(r):
+			b.WriteRune(r)
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case r < 0x80:
+			fmt.Fprintf(&b, `\x%02x`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+		i += size
+	}
+	return b.String()
+}
+
+// Table lays rows out in columns, the last one left ragged.
+func Table(rows [][]string) string {
+	var widths []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		for i, cell := range row {
+			b.WriteString(cell)
+			if i < len(row)-1 {
+				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+			}
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}

@@ -1,0 +1,115 @@
+package report_test
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"arid/report"
+)
+
+func printer(o report.Options) (*report.Printer, *bytes.Buffer, *bytes.Buffer) {
+	var out, err bytes.Buffer
+	o.Out, o.Err = &out, &err
+	return report.New(o), &out, &err
+}
+
+func TestOffATerminalOnlyResultsAndErrorsAreSaid(t *testing.T) {
+	p, out, err := printer(report.Options{})
+	p.Step("ordering")
+	p.Note("nothing is due")
+	p.Result("a.example: issued")
+	p.Warning("clean_challenge failed")
+	p.Error("b.example: refused", "look at the log")
+	p.Out("product\n")
+	want := "arid: a.example: issued\narid: warning: clean_challenge failed\narid: b.example: refused\narid: hint: look at the log\n"
+	if err.String() != want || out.String() != "product\n" {
+		t.Errorf("stderr %q, stdout %q", err, out)
+	}
+}
+
+func TestQuietAndVerbose(t *testing.T) {
+	p, _, err := printer(report.Options{Quiet: true})
+	p.Step("x")
+	p.Note("x")
+	p.Result("x")
+	p.Warning("x")
+	p.Error("only this")
+	if err.String() != "arid: only this\n" {
+		t.Errorf("quiet: %q", err)
+	}
+	p, _, err = printer(report.Options{Verbose: true})
+	p.Step("one")
+	p.Note("two")
+	if err.String() != "arid: one\narid: two\n" {
+		t.Errorf("verbose: %q", err)
+	}
+}
+
+func TestColourIsDecidedByFlagThenEnvironment(t *testing.T) {
+	for _, tc := range []struct {
+		color  string
+		env    []string
+		colour bool
+	}{
+		{"auto", nil, false},
+		{"always", []string{"NO_COLOR=1"}, true},
+		{"auto", []string{"CLICOLOR_FORCE=1"}, true},
+		{"auto", []string{"CLICOLOR_FORCE=0"}, false},
+		{"auto", []string{"NO_COLOR=1", "CLICOLOR_FORCE=1"}, false},
+		{"never", []string{"CLICOLOR_FORCE=1"}, false},
+	} {
+		p, _, err := printer(report.Options{Color: tc.color, Env: tc.env})
+		p.Error("x")
+		if got := strings.Contains(err.String(), "\x1b["); got != tc.colour {
+			t.Errorf("--color %s, %v: coloured %v", tc.color, tc.env, got)
+		}
+	}
+}
+
+func TestTextFromOutsideCannotSteerTheTerminal(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain ünï":         "plain ünï",
+		"a\x1b[31mb":        `a\x1b[31mb`,
+		"two\nlines\r\ttab": `two\nlines\x0d\ttab`,
+		"bidi \u202e\u2066": `bidi \u202e\u2066`,
+		"c1 \u009b \xff":    `c1 \u009b \xff`,
+	} {
+		if got := report.Escape(in); got != want {
+			t.Errorf("%q: got %s, want %s", in, got, want)
+		}
+	}
+}
+
+type brokenPipe struct{ writes int }
+
+func (b *brokenPipe) Write([]byte) (int, error) { b.writes++; return 0, errors.New("broken pipe") }
+
+func TestAfterABrokenPipeNothingMoreIsWritten(t *testing.T) {
+	w := &brokenPipe{}
+	p := report.New(report.Options{Out: &bytes.Buffer{}, Err: w})
+	p.Error("one")
+	p.Error("two")
+	if p.Broken() == nil || w.writes != 1 {
+		t.Errorf("broken %v, %d writes", p.Broken(), w.writes)
+	}
+}
+
+func TestTable(t *testing.T) {
+	got := report.Table([][]string{{"a", "bb"}, {"cccc", "d"}})
+	if got != "a     bb\ncccc  d\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+func FuzzEscape(f *testing.F) {
+	f.Add("\x1b]0;title\x07")
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, r := range report.Escape(s) {
+			if r < 0x20 || r >= 0x7f && r < 0xa0 {
+				t.Errorf("%q: %q came through", s, r)
+			}
+		}
+	})
+}
