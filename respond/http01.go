@@ -1,0 +1,138 @@
+// Package respond answers a CA's questions from directories that others fill:
+// http-01 from the folder of tokens that `arid sign` writes into.
+package respond
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// prefix is where a CA looks for http-01 answers (RFC 8555 §8.3).
+const prefix = "/.well-known/acme-challenge/"
+
+// maxAnswer bounds one answer in bytes. A key authorization is a token and a
+// SHA-256 thumbprint, some 90 bytes; whatever is larger is not one.
+const maxAnswer = 4096
+
+// HTTP01 answers GET and HEAD of /.well-known/acme-challenge/TOKEN with the
+// regular file TOKEN in dir, at most 4 KiB of it being allowed, whatever the
+// request's Host. All else is 404: other paths and methods, names that are no
+// token, missing, unreadable and larger files, symlinks, FIFOs. An answer holds
+// nothing of the request. dir is opened for each request, so that it may be
+// made or replaced while the handler serves.
+func HTTP01(dir string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The path as it was sent: a token needs no escapes, so one that has
+		// some fails the grammar instead of being decoded into it.
+		token, under := strings.CutPrefix(r.URL.EscapedPath(), prefix)
+		if !under || !isToken(token) || (r.Method != http.MethodGet && r.Method != http.MethodHead) {
+			http.Error(w, "not found", http.StatusNotFound)
+			return
+		}
+		answer, err := readToken(dir, token)
+		if err != nil {
+			http.Error(w, "not found", http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Content-Type", "application/octet-stream") // as RFC 8555 §8.3 has it
+		w.Header().Set("Content-Length", fmt.Sprint(len(answer)))
+		w.Write(answer) // net/http leaves the body of a HEAD out
+	})
+}
+
+// isToken tells whether s is a challenge token as we accept it: base64url
+// without padding (RFC 8555 §8.3), 16 to 256 characters.
+func isToken(s string) bool {
+	if len(s) < 16 || len(s) > 256 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// readToken reads the regular file token in dir. It follows no symlink at that
+// name and never waits for a FIFO's writer.
+func readToken(dir, token string) ([]byte, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	seen, err := root.Lstat(token)
+	if err != nil {
+		return nil, err
+	}
+	if !seen.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	f, err := root.OpenFile(token, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	// os.Root follows links that stay inside it, so one put here since Lstat
+	// shows as another file.
+	opened, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !os.SameFile(seen, opened) {
+		return nil, errors.New("replaced while being opened")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxAnswer+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxAnswer {
+		return nil, errors.New("larger than a key authorization can be")
+	}
+	return data, nil
+}
+
+// ServeHTTP01 answers http-01 on l from dir (see HTTP01) until ctx is done, then
+// closes l, gives open requests a second, and returns nil. Any other end of l is
+// returned as an error. Slow and large requests are cut off: 5 s for the
+// header, 8 KiB of it, 10 s for a whole request and 10 s for the answer.
+func ServeHTTP01(ctx context.Context, l net.Listener, dir string) error {
+	s := &http.Server{
+		Handler:                      HTTP01(dir),
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is 404 as all else is
+		ReadHeaderTimeout:            5 * time.Second,
+		ReadTimeout:                  10 * time.Second,
+		WriteTimeout:                 10 * time.Second,
+		IdleTimeout:                  5 * time.Second,
+		MaxHeaderBytes:               8 << 10,
+		ErrorLog:                     log.New(io.Discard, "", 0), // peers' mistakes are no concern of ours
+	}
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if s.Shutdown(last) != nil {
+			s.Close()
+		}
+	})
+	err := s.Serve(l)
+	if stop() { // l failed by itself
+		s.Close()
+		return fmt.Errorf("answer http-01 on %s: %w", l.Addr(), err)
+	}
+	<-ended
+	return nil
+}
