@@ -16,6 +16,7 @@ for arid_name in $(compgen -e); do
 done
 
 # Whatever the config prints, it has printed already when arid read it.
+# shellcheck disable=SC1090
 arid_source() { . "$1" >/dev/null; }
 arid_source "$0"
 while [[ $1 != -- ]]; do
@@ -28,7 +29,7 @@ shift
 
 for arid_name in "${!arid_env[@]}"; do
 	[[ ${!arid_name-} == "${arid_env[$arid_name]}" || $arid_name == *OPTS ]] ||
-		export "$arid_name=${arid_env[$arid_name]}" 2>/dev/null || :
+		declare -gx "$arid_name=${arid_env[$arid_name]}" 2>/dev/null || : # readonly
 done
 unset arid_env arid_name
 unset -f arid_source

@@ -53,7 +53,8 @@ const (
 	// what it left running with its stdout. Only where stdout is a pipe of ours.
 	pipeHold = 2 * time.Second
 
-	groupPoll = 10 * time.Millisecond
+	killGrace = 4 * time.Second // longer than pipeHold
+	groupPoll = 5 * time.Millisecond
 )
 
 // ExitError is a hook that ended with another status than 0 or by a signal.
@@ -100,7 +101,7 @@ func (r *Runner) Output(ctx context.Context, e Event, max int64) ([]byte, error)
 	if out.over {
 		return nil, fmt.Errorf("%q %s: printed more than %d bytes", r.name(), e.Name, max)
 	}
-	return out.Bytes(), nil
+	return out.kept.Bytes(), nil
 }
 
 // ControllingTerminal says whether this process has a controlling terminal.
@@ -286,32 +287,29 @@ func (r *Runner) end(pid int, ended <-chan struct{}) {
 	}
 	unix.Kill(target, unix.SIGTERM)
 	unix.Kill(target, unix.SIGCONT) // a stopped process would not see it
+	if r.gone(pid, ended, grace) {
+		return
+	}
+	unix.Kill(target, unix.SIGKILL)
+	r.gone(pid, ended, killGrace)
+}
 
-	late := time.NewTimer(grace)
+// gone waits for the hook, and with Group for the last process of its group,
+// and says whether they went within the time given.
+func (r *Runner) gone(pid int, ended <-chan struct{}, within time.Duration) bool {
+	late := time.NewTimer(within)
 	defer late.Stop()
 	select {
 	case <-ended:
-		if !r.Group || groupGone(pid, late.C) {
-			return
-		}
 	case <-late.C:
+		return false
 	}
-	unix.Kill(target, unix.SIGKILL)
-	select {
-	case <-ended:
-	case <-time.After(2 * pipeHold):
-	}
-}
-
-// groupGone waits for the group's last process, whose leader has ended, and
-// says whether it went before late.
-func groupGone(group int, late <-chan time.Time) bool {
 	tick := time.NewTicker(groupPoll)
 	defer tick.Stop()
-	for unix.Kill(-group, 0) == nil {
+	for r.Group && groupAlive(pid) {
 		select {
 		case <-tick.C:
-		case <-late:
+		case <-late.C:
 			return false
 		}
 	}
@@ -372,19 +370,20 @@ func signalName(s syscall.Signal) string {
 	return fmt.Sprintf("signal %d", int(s))
 }
 
-// capture keeps the first max bytes written to it.
+// capture keeps the first max bytes written to it. (The buffer is not embedded:
+// its ReadFrom would pass by Write.)
 type capture struct {
-	bytes.Buffer
+	kept bytes.Buffer
 	max  int64
 	over bool
 }
 
 func (c *capture) Write(p []byte) (int, error) {
-	room := c.max - int64(c.Len())
+	room := max(c.max-int64(c.kept.Len()), 0)
 	if int64(len(p)) > room {
 		c.over = true
-		c.Buffer.Write(p[:max(room, 0)])
+		c.kept.Write(p[:room])
 		return len(p), nil
 	}
-	return c.Buffer.Write(p)
+	return c.kept.Write(p)
 }
