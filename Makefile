@@ -1,0 +1,32 @@
+# make        ./arid
+# make demo   a whole issuance on this machine, offline; leaves nothing behind
+# make test   everything; on Debian, as root, it installs what it needs
+# make clean
+
+VERSION != git describe --tags --always --dirty 2>/dev/null || echo unknown
+GOBUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-X arid/cmd.version=$(VERSION)'
+
+all:
+	$(GOBUILD) -o arid .
+
+# What tests/bats needs: arid, Pebble and the DNS server of its test tools (tool
+# lines of go.mod), and programs of our own.
+test-tools:
+	@mkdir -p build
+	$(GOBUILD) -o build/ . ./tests/tools/...
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o build/ tool
+
+demo:
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && trap 'exit 1' HUP INT TERM && \
+	echo "building arid" && $(GOBUILD) -o "$$tmp/arid" . && mkdir "$$tmp/home" "$$tmp/webroot" && \
+	echo "arid rehearse --wellknown WEBROOT demo.example.test www.demo.example.test" && cd "$$tmp/home" && \
+	env -i PATH="$$PATH" TERM="$$TERM" HOME="$$tmp/home" TMPDIR="$$tmp" ARID_CONFIG=/dev/null \
+		"$$tmp/arid" rehearse --wellknown "$$tmp/webroot" demo.example.test www.demo.example.test
+
+test:
+	@tests/run.sh
+
+clean:
+	rm -rf arid build
+
+.PHONY: all test-tools demo test clean

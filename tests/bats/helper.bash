@@ -1,0 +1,218 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034  # what is set here is for the tests
+# The servers that arid is tested against, on free ports of 127.0.0.1.
+#
+#   load helper
+#   setup()    { start_world; }
+#   teardown() { stop_all; }
+#   @test "..." { run arid sign ...; }
+#
+# start_world starts lighttpd, a DNS server and Pebble, and sets what follows.
+# For other mixtures call the start_... functions one by one, with take_ports
+# first; each says what it sets.
+#
+#   T          the test's own directory, empty at first, removed by bats
+#   DIRECTORY  URL of Pebble's directory
+#   CA_FILE    PEM of the root of Pebble's own TLS certificate (for --ca-bundle)
+#   MGMT       base URL of Pebble's management interface (use pebble_curl)
+#   DNS_MGMT   base URL of the DNS server's management interface (set_txt ...)
+#   WEBROOT    what lighttpd serves on HTTP_PORT
+#   WELLKNOWN  WEBROOT/.well-known/acme-challenge
+#   HTTP_PORT  where Pebble connects for http-01
+#   TLS_PORT   where Pebble connects for tls-alpn-01; nothing listens at first
+#   DNS_ADDR   HOST:PORT of the DNS server: A 127.0.0.1 for every name, no AAAA
+#
+# Logs of the servers are T/pebble.log, T/dns.log, T/web.log, T/web-error.log;
+# show_logs prints their ends, which bats shows when the test has failed.
+
+bats_require_minimum_version 1.5.0
+
+TOP=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+BUILD=$TOP/build
+PATH=$BUILD:$PATH:/usr/sbin:/sbin
+T=$BATS_TEST_TMPDIR
+: "${T:=$BATS_FILE_TMPDIR}" # in setup_file
+
+# start_world [REJECT]: everything an order needs. REJECT is the percentage of
+# good nonces that Pebble refuses (0).
+start_world() {
+  take_ports HTTP_PORT TLS_PORT
+  start_web
+  start_dns
+  start_pebble "${1:-0}"
+}
+
+# take_ports NAME...: sets each variable to a free port, all of them different.
+take_ports() {
+  local -a _ports # names of the caller's may be any but this and the next
+  local _at=0
+  mapfile -t _ports < <(freeports "$#")
+  [ "${#_ports[@]}" -eq "$#" ] || fail "freeports gave ${#_ports[@]} of $# ports"
+  for ((; $#; _at++)); do
+    printf -v "$1" %s "${_ports[_at]}"
+    shift
+  done
+}
+
+# start_pebble [REJECT [MEMBERS]]: a strict Pebble with the one profile
+# "default" (90 days), no sleeping, no authorizations used again. Needs
+# HTTP_PORT, TLS_PORT and DNS_ADDR. MEMBERS is JSON that goes into the object
+# "pebble" of its configuration, such as
+#   '"domainBlocklist": ["blocked.example.test"]'
+# and may name other "profiles" or "retryAfter" too (the last one counts).
+# More PEBBLE_... variables may stand before the call. Sets DIRECTORY, MGMT,
+# CA_FILE, PEBBLE_PID.
+start_pebble() {
+  local reject=${1:-0} members=${2:-} port mgmt
+  take_ports port mgmt
+  CA_FILE=$T/pebble-tls.pem
+  [ -e "$CA_FILE" ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+    -keyout "$T/pebble-tls.key" -out "$CA_FILE" -days 2 -subj "/CN=pebble for tests" \
+    -addext "subjectAltName=IP:127.0.0.1,DNS:localhost" 2>"$T/openssl.log" || fail "openssl: $(cat "$T/openssl.log")"
+  cat >"$T/pebble-$port.json" <<EOF
+{"pebble": {
+  "listenAddress": "127.0.0.1:$port",
+  "managementListenAddress": "127.0.0.1:$mgmt",
+  "certificate": "$CA_FILE",
+  "privateKey": "$T/pebble-tls.key",
+  "httpPort": $HTTP_PORT,
+  "tlsPort": $TLS_PORT,
+  "keyAlgorithm": "ecdsa",
+  "retryAfter": {"authz": 0, "order": 0},
+  "profiles": {"default": {"description": "default", "validityPeriod": 7776000}}${members:+,
+  $members}
+}}
+EOF
+  PEBBLE_WFE_NONCEREJECT=$reject PEBBLE_VA_NOSLEEP=1 PEBBLE_AUTHZREUSE=${PEBBLE_AUTHZREUSE:-0} \
+    start_server pebble.log pebble -strict -config "$T/pebble-$port.json" -dnsserver "$DNS_ADDR"
+  PEBBLE_PID=$STARTED
+  DIRECTORY=https://127.0.0.1:$port/dir
+  MGMT=https://127.0.0.1:$mgmt
+  await_port "$port" "$PEBBLE_PID"
+  await_port "$mgmt" "$PEBBLE_PID"
+}
+
+# start_dns: the DNS server of the challenge test server. Sets DNS_ADDR,
+# DNS_MGMT, DNS_PID.
+start_dns() {
+  local port mgmt
+  take_ports port mgmt
+  start_server dns.log pebble-challtestsrv -dnsserver "127.0.0.1:$port" -management "127.0.0.1:$mgmt" \
+    -defaultIPv4 127.0.0.1 -defaultIPv6 "" -http01 "" -https01 "" -tlsalpn01 "" -doh ""
+  DNS_PID=$STARTED
+  DNS_ADDR=127.0.0.1:$port
+  DNS_MGMT=http://127.0.0.1:$mgmt
+  await_port "$port" "$DNS_PID"
+  await_port "$mgmt" "$DNS_PID"
+}
+
+# start_web: lighttpd with WEBROOT on HTTP_PORT. When root runs the tests it
+# serves as www-data, as on a real host: what that user cannot read is not
+# served (the directories above WEBROOT are opened for it). Sets WEBROOT,
+# WELLKNOWN, WEB_PID.
+start_web() {
+  local dir=$T/webroot
+  WEBROOT=$dir
+  WELLKNOWN=$dir/.well-known/acme-challenge
+  mkdir -p "$WELLKNOWN"
+  chmod 755 "$dir" "$dir/.well-known" "$WELLKNOWN"
+  cat >"$T/lighttpd.conf" <<EOF
+server.bind = "127.0.0.1"
+server.port = $HTTP_PORT
+server.document-root = "$WEBROOT"
+server.modules = ()
+server.errorlog = "$T/web-error.log"
+mimetype.assign = ("" => "application/octet-stream")
+EOF
+  if [ "$(id -u)" -eq 0 ]; then
+    printf 'server.username = "www-data"\n' >>"$T/lighttpd.conf"
+    while dir=$(dirname "$dir") && [ "$dir" != / ] && [ "$dir" != /tmp ]; do
+      chmod a+x "$dir"
+    done
+  fi
+  start_server web.log lighttpd -D -f "$T/lighttpd.conf"
+  WEB_PID=$STARTED
+  await_port "$HTTP_PORT" "$WEB_PID"
+}
+
+# start_server LOG PROGRAM ARGUMENT...: in the background, output in T/LOG, to
+# be ended by stop_all. Sets STARTED, its process id.
+start_server() {
+  local log=$1
+  shift
+  command -v "$1" >/dev/null || fail "$1 is not installed; \"make test\" installs what is needed"
+  "$@" </dev/null >>"$T/$log" 2>&1 3>&- &
+  STARTED=$!
+  printf '%s\n' "$STARTED" >>"$T/pids"
+}
+
+# await_port PORT PID: until 127.0.0.1:PORT answers, at most 10 seconds, and not
+# when process PID has gone.
+await_port() {
+  local tries
+  for ((tries = 0; tries < 200; tries++)); do
+    (exec 4<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
+    kill -0 "$2" 2>/dev/null || break
+    sleep 0.05
+  done
+  fail "nothing answers on 127.0.0.1:$1"
+}
+
+# stop_server PID: ends it, at the latest after 5 seconds with KILL.
+stop_server() {
+  local tries
+  kill "$1" 2>/dev/null || return 0
+  for ((tries = 0; tries < 100; tries++)); do
+    kill -0 "$1" 2>/dev/null || break
+    sleep 0.05
+  done
+  kill -KILL "$1" 2>/dev/null || :
+  wait "$1" 2>/dev/null || :
+}
+
+# stop_all: ends what start_server started, and nothing else.
+stop_all() {
+  local pid
+  [ -e "$T/pids" ] || return 0
+  while read -r pid; do
+    stop_server "$pid"
+  done <"$T/pids"
+  rm -f "$T/pids"
+  [ -n "${BATS_TEST_COMPLETED:-}" ] || show_logs
+}
+
+# show_logs: the ends of the servers' logs.
+show_logs() {
+  local log
+  for log in "$T"/*.log; do
+    [ -s "$log" ] && printf '%s\n' "--- ${log##*/}" && tail -n 30 "$log"
+  done
+  return 0
+}
+
+# pebble_curl ARGUMENT...: curl that trusts Pebble's own certificate.
+pebble_curl() { curl -sS --fail --max-time 20 --cacert "$CA_FILE" "$@"; }
+
+# pebble_root [FILE]: writes the root of what Pebble issues to FILE, or stdout.
+pebble_root() { pebble_curl -o "${1:--}" "$MGMT/roots/0"; }
+
+# dns_manage CALL JSON: one call of the DNS server's management, such as
+#   dns_manage add-a '{"host": "down.example.test", "addresses": ["127.254.254.254"]}'
+dns_manage() { curl -sS --fail --max-time 20 -o /dev/null -d "$2" "$DNS_MGMT/$1"; }
+
+# set_txt NAME VALUE, clear_txt NAME: a TXT record more; all of them gone.
+set_txt() { dns_manage set-txt "{\"host\": \"${1%.}.\", \"value\": \"$2\"}"; }
+clear_txt() { dns_manage clear-txt "{\"host\": \"${1%.}.\"}"; }
+
+# verify_chain FILE NAME: fails unless FILE holds a leaf for NAME, and issuers up
+# to Pebble's root after it.
+verify_chain() {
+  pebble_root "$T/issuance-root.pem" &&
+    openssl verify -purpose sslserver -CAfile "$T/issuance-root.pem" -untrusted "$1" -verify_hostname "$2" "$1"
+}
+
+# fail MESSAGE...: ends the test.
+fail() {
+  printf '%s\n' "$*" >&2
+  return 1
+}

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Everything that `make test` does: format, vet, Go tests with the race detector,
+# then the binary with real servers. It goes on after a failure, ends with a
+# summary, and with status 1 when anything failed.
+cd "$(dirname "$0")/.." || exit
+
+tests/setup.sh || exit
+export ARID_TEST_ALL=1 # a missing tool is a failure, not a skipped test
+
+failed=()
+step() {
+  printf '\n== %s\n' "$1"
+  shift
+  "$@" || failed+=("$*")
+}
+
+formatted() {
+  local files
+  files=$(gofmt -l .)
+  [ -z "$files" ] || { printf 'not as gofmt has it: %s\n' "$files"; return 1; }
+}
+
+# Counts what bats says of each test as it comes by.
+bats_run() {
+  local line status passed=0 failures=0 skipped=()
+  while IFS= read -r line; do
+    printf '%s\n' "$line"
+    case $line in
+      "not ok "*) failures=$((failures + 1)) ;;
+      "ok "*" # skip"*) skipped+=("$line") ;;
+      "ok "*) passed=$((passed + 1)) ;;
+    esac
+  done < <(bats --tap --print-output-on-failure tests/bats 2>&1)
+  wait $!
+  status=$?
+  bats_result="$passed passed, $failures failed"
+  if [ "${#skipped[@]}" -gt 0 ]; then
+    bats_result+=", ${#skipped[@]} skipped"
+    printf 'skipped: %s\n' "${skipped[@]}"
+  fi
+  [ "$status" -eq 0 ] && [ "$failures" -eq 0 ] && [ "$passed" -gt 0 ]
+}
+
+step "gofmt" formatted
+step "go vet" go vet ./...
+step "go test -race" env CGO_ENABLED=1 go test -race ./...
+step "bats tests/bats" bats_run
+
+echo
+[ "${#failed[@]}" -eq 0 ] || printf 'failed: %s\n' "${failed[@]}"
+printf '%s\n' "$bats_result"
+[ "${#failed[@]}" -eq 0 ]

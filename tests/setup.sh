@@ -1,0 +1,56 @@
+#!/bin/sh
+# Installs what `make test` needs and is missing, on Debian, as root. Services
+# that come with the packages are not started: where there is no policy-rc.d, one
+# that refuses stands in its place meanwhile.
+set -eu
+
+packages="bats gcc libc6-dev shellcheck dash openssl curl acl strace jq lighttpd dehydrated"
+policy=/usr/sbin/policy-rc.d
+mark="# arid: tests/setup.sh put this here for the time of an installation"
+
+missing=
+for p in $packages; do
+  case $(dpkg-query -W -f='${Status}' "$p" 2>/dev/null || :) in
+    "install ok installed") ;;
+    *) missing="$missing $p" ;;
+  esac
+done
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
+  echo "make test needs these Debian packages, and can install them only on Debian and as root:$missing" >&2
+  exit 1
+fi
+
+# One at a time: the lock is on a directory that is always there.
+exec 9</usr/sbin
+flock 9
+
+set_aside=
+tidy() {
+  if [ -e "$policy" ] && grep -qF "$mark" "$policy"; then
+    rm -f "$policy"
+  fi
+  if [ -n "$set_aside" ]; then
+    mv "$set_aside" "$policy"
+  fi
+}
+trap tidy EXIT
+trap 'exit 1' HUP INT TERM
+if [ -e "$policy" ] && ! grep -qF "$mark" "$policy"; then
+  set_aside=$policy.before-arid
+  mv "$policy" "$set_aside"
+fi
+printf '#!/bin/sh\n%s\nexit 101\n' "$mark" >"$policy"
+chmod 755 "$policy"
+
+install() {
+  # shellcheck disable=SC2086  # a list of words
+  DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing 9<&-
+}
+echo "installing:$missing"
+if ! install; then
+  echo "again, with fresh package lists"
+  apt-get update -q 9<&-
+  install
+fi

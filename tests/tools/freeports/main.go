@@ -1,0 +1,53 @@
+// freeports prints ports of 127.0.0.1 that are free for TCP and UDP, one a line,
+// all different: `freeports 3`. They are taken by chance from below the range
+// that the kernel gives to outgoing connections (32768 and up), so that none
+// is lost to one of those before a server has bound it.
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strconv"
+)
+
+const lowest, highest = 12000, 32000
+
+func main() {
+	count := 1
+	if len(os.Args) > 1 {
+		n, err := strconv.Atoi(os.Args[1])
+		if err != nil || n < 1 || len(os.Args) > 2 {
+			fmt.Fprintln(os.Stderr, "usage: freeports [COUNT]")
+			os.Exit(64)
+		}
+		count = n
+	}
+	given := map[int]bool{}
+	for tries := 0; len(given) < count; tries++ {
+		if tries == 1000+count {
+			fmt.Fprintln(os.Stderr, "freeports: no free ports found")
+			os.Exit(75)
+		}
+		port := lowest + rand.IntN(highest-lowest)
+		if !given[port] && free(port) {
+			given[port] = true
+			fmt.Println(port)
+		}
+	}
+}
+
+func free(port int) bool {
+	l, err := net.Listen("tcp4", fmt.Sprintf("0.0.0.0:%d", port))
+	if err != nil {
+		return false
+	}
+	defer l.Close()
+	p, err := net.ListenPacket("udp4", fmt.Sprintf("0.0.0.0:%d", port))
+	if err != nil {
+		return false
+	}
+	p.Close()
+	return true
+}
