@@ -22,7 +22,7 @@
 #   TLS_PORT   where Pebble connects for tls-alpn-01; nothing listens at first
 #   DNS_ADDR   HOST:PORT of the DNS server: A 127.0.0.1 for every name, no AAAA
 #
-# Logs of the servers are T/pebble.log, T/dns.log, T/web.log, T/web-error.log;
+# Logs of the servers are T/pebble.log, T/dns.log and T/web.log;
 # show_logs prints their ends, which bats shows when the test has failed.
 
 bats_require_minimum_version 1.5.0
@@ -121,7 +121,6 @@ server.bind = "127.0.0.1"
 server.port = $HTTP_PORT
 server.document-root = "$WEBROOT"
 server.modules = ()
-server.errorlog = "$T/web-error.log"
 mimetype.assign = ("" => "application/octet-stream")
 EOF
   if [ "$(id -u)" -eq 0 ]; then
