@@ -272,6 +272,9 @@ func (c *hand) issue(typ string, names ...string) (certURL string, chain []*x509
 func parseChain(t *testing.T, data []byte) (chain []*x509.Certificate) {
 	t.Helper()
 	for b, rest := pem.Decode(data); b != nil; b, rest = pem.Decode(rest) {
+		if b.Type != "CERTIFICATE" {
+			continue
+		}
 		cert, err := x509.ParseCertificate(b.Bytes)
 		if err != nil {
 			t.Fatal(err)

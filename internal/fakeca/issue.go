@@ -1,6 +1,7 @@
 package fakeca
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -339,7 +340,7 @@ func (ca *CA) Issued() []*x509.Certificate {
 	for _, c := range ca.certs {
 		all = append(all, c)
 	}
-	slices.SortFunc(all, func(a, b *certificate) int { return len(a.id) - len(b.id) + strings.Compare(a.id, b.id) })
+	slices.SortFunc(all, func(a, b *certificate) int { return cmp.Or(len(a.id)-len(b.id), strings.Compare(a.id, b.id)) })
 	var leaves []*x509.Certificate
 	for _, c := range all {
 		leaves = append(leaves, c.leaf)
