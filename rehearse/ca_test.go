@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync"
@@ -107,8 +108,29 @@ func TestCACloses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fetch(t, ca, new(any)) // leaves a connection open
+	web, err := tls.Dial("tcp", ca.address, &tls.Config{RootCAs: ca.Transport()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resolver, err := net.Dial("tcp", ca.Resolver())
+	if err != nil {
+		t.Fatal(err)
+	}
 	ca.Close()
+	for _, c := range []net.Conn{web, resolver} {
+		c.SetReadDeadline(time.Now().Add(time.Second))
+		if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the connection to %s outlives the CA", c.RemoteAddr())
+		}
+		c.Close()
+	}
+	var stacks strings.Builder
+	pprof.Lookup("goroutine").WriteTo(&stacks, 2)
+	for _, serving := range []string{"ServeTLS", "ActivateAndServe"} {
+		if strings.Contains(stacks.String(), serving) {
+			t.Errorf("%s still runs", serving)
+		}
+	}
 	for _, address := range []string{ca.address, ca.Resolver()} {
 		if c, err := net.Dial("tcp", address); err == nil {
 			c.Close()

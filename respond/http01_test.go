@@ -96,6 +96,28 @@ func TestHTTP01(t *testing.T) {
 	}
 }
 
+func TestIsToken(t *testing.T) {
+	tests := []struct {
+		s    string
+		want bool
+	}{
+		{strings.Repeat("a", 15), false},
+		{strings.Repeat("a", 16), true},
+		{strings.Repeat("a", 256), true},
+		{strings.Repeat("a", 257), false},
+		{"azAZ09_-azAZ09_-", true},
+		{"azAZ09+/azAZ09+/", false},
+		{"azAZ09_-azAZ09_=", false},
+		{"azAZ09_-azAZ09_\n", false},
+		{"azAZ09_-azAZ09é", false},
+	}
+	for _, tt := range tests {
+		if got := isToken(tt.s); got != tt.want {
+			t.Errorf("%.40q: %v, want %v", tt.s, got, tt.want)
+		}
+	}
+}
+
 func TestHTTP01DirectoryMadeLater(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "later")
 	s := httptest.NewServer(HTTP01(dir))
@@ -179,6 +201,10 @@ func TestServeHTTP01EndsWithIdlePeers(t *testing.T) {
 	}
 	if took := time.Since(before); took > 4*time.Second {
 		t.Errorf("the end took %v", took)
+	}
+	c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection outlives the server")
 	}
 }
 
