@@ -103,10 +103,20 @@ func (p *Printer) Broken() error {
 	return p.err.broken
 }
 
-// Out writes the product to stdout, in one write.
+// Out writes the product to stdout, in one write. A regular file that took only
+// a part of it is cut back to what it was.
 func (p *Printer) Out(text string) error {
 	p.Clear()
-	return p.out.write(text)
+	f, _ := p.out.w.(*os.File)
+	var before os.FileInfo
+	if f != nil {
+		before, _ = f.Stat()
+	}
+	err := p.out.write(text)
+	if err != nil && before != nil && before.Mode().IsRegular() {
+		_ = f.Truncate(before.Size())
+	}
+	return err
 }
 
 // Error writes "arid: …" and, each on a line of its own, what might help.

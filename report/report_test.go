@@ -3,7 +3,11 @@ package report_test
 import (
 	"bytes"
 	"errors"
+	"os"
+	"os/signal"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"arid/report"
@@ -93,6 +97,36 @@ func TestAfterABrokenPipeNothingMoreIsWritten(t *testing.T) {
 	p.Error("two")
 	if p.Broken() == nil || w.writes != 1 {
 		t.Errorf("broken %v, %d writes", p.Broken(), w.writes)
+	}
+}
+
+func TestAProductThatDoesNotFitIsCutBack(t *testing.T) {
+	f, err := os.OpenFile(filepath.Join(t.TempDir(), "out"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString("before\n"); err != nil {
+		t.Fatal(err)
+	}
+	// The kernel takes what fits, and refuses the rest with EFBIG.
+	signal.Ignore(syscall.SIGXFSZ)
+	defer signal.Reset(syscall.SIGXFSZ)
+	var was syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &was); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1024, Max: was.Max}); err != nil {
+		t.Fatal(err)
+	}
+	p := report.New(report.Options{Out: f, Err: &bytes.Buffer{}})
+	outErr := p.Out(strings.Repeat("x", 4096))
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &was); err != nil {
+		t.Fatal(err)
+	}
+	data, _ := os.ReadFile(f.Name())
+	if outErr == nil || string(data) != "before\n" {
+		t.Errorf("error %v, file %q", outErr, data)
 	}
 }
 
