@@ -26,6 +26,8 @@ import (
 	"github.com/letsencrypt/pebble/v2/db"
 	"github.com/letsencrypt/pebble/v2/va"
 	"github.com/letsencrypt/pebble/v2/wfe"
+
+	"arid/internal/guard"
 )
 
 // CAOptions says where the CA looks for proof, and what it tells of its work.
@@ -94,7 +96,7 @@ func (c *CA) start(ctx context.Context, o CAOptions) error {
 		ErrorLog:          logger,
 	}
 	c.ends = append(c.ends, func() { server.Close() })
-	c.serving.Go(func() { server.ServeTLS(l, "", "") })
+	c.serving.Go(func() { _ = guard.Run(func() error { return server.ServeTLS(l, "", "") }) })
 	return nil
 }
 

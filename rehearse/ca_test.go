@@ -116,7 +116,11 @@ func TestCACloses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	before := time.Now()
 	ca.Close()
+	if took := time.Since(before); took > time.Second {
+		t.Errorf("closing took %v", took)
+	}
 	for _, c := range []net.Conn{web, resolver} {
 		c.SetReadDeadline(time.Now().Add(time.Second))
 		if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {

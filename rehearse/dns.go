@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"github.com/miekg/dns"
+
+	"arid/internal/guard"
 )
 
 // startDNS starts a resolver on one free port of 127.0.0.1, UDP and TCP: every
@@ -24,7 +26,7 @@ func (c *CA) startDNS(ctx context.Context) error {
 		started, failed := make(chan struct{}), make(chan error, 1)
 		s.Handler = dns.HandlerFunc(answerLoopback)
 		s.NotifyStartedFunc = func() { close(started) }
-		c.serving.Go(func() { failed <- s.ActivateAndServe() })
+		c.serving.Go(func() { failed <- guard.Run(s.ActivateAndServe) })
 		select {
 		case <-started: // before that, Shutdown would do nothing
 			c.ends = append(c.ends, func() { s.Shutdown() })
