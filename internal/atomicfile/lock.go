@@ -1,0 +1,124 @@
+package atomicfile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// LockedError says that another process holds a lock.
+type LockedError struct {
+	Path string
+	PID  int // 0: not known
+}
+
+func (e *LockedError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("%q: locked by another process", e.Path)
+	}
+	return fmt.Sprintf("%q: locked by process %d", e.Path, e.PID)
+}
+
+// Lock takes the flock on a file, which is made where it is missing, never
+// removed, and says "arid PID" while locked. The lock dies with the process, and
+// no child inherits it. Where another holds it, Lock tries again for as long as
+// wait says, then ends with a *LockedError; or with the cause of ctx.
+func Lock(ctx context.Context, path string, wait time.Duration) (unlock func(), err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, errWaited)
+	defer cancel()
+	pause := 5 * time.Millisecond
+	for {
+		f, err := tryLock(path)
+		var busy *LockedError
+		if err == nil {
+			return func() {
+				_ = f.Truncate(0)
+				f.Close()
+			}, nil
+		}
+		if !errors.As(err, &busy) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			if cause := context.Cause(ctx); cause != errWaited {
+				return nil, fmt.Errorf("waiting for the lock %q: %w", path, cause)
+			}
+			return nil, busy
+		case <-time.After(pause):
+			pause = min(2*pause, 250*time.Millisecond)
+		}
+	}
+}
+
+var errWaited = errors.New("waited long enough")
+
+func tryLock(path string) (*os.File, error) {
+	flags := os.O_RDWR | os.O_CREATE | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY
+	f, err := os.OpenFile(path, flags, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	if err := lockOpen(f, path); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func lockOpen(f *os.File, path string) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return &fs.PathError{Op: "lock", Path: path, Err: ErrNotRegular}
+	}
+	busy := &LockedError{Path: path}
+	switch err := flock(f); {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		busy.PID = holder(f)
+		return busy
+	case err != nil:
+		return &fs.PathError{Op: "flock", Path: path, Err: err}
+	}
+	// Somebody may have removed the file, or the folder around it, while we
+	// waited: a lock on what has no name locks nobody out. The next try makes it anew.
+	if there, err := os.Lstat(path); err != nil || !os.SameFile(there, info) {
+		return busy
+	}
+	// For people only; a full disk must not be in the way.
+	if err := f.Truncate(0); err == nil {
+		_, _ = fmt.Fprintf(f, "arid %d\n", os.Getpid())
+	}
+	return nil
+}
+
+func flock(f *os.File) error {
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
+// holder reads who holds the lock, if it says so.
+func holder(f *os.File) int {
+	buf := make([]byte, 32)
+	n, _ := f.ReadAt(buf, 0)
+	word, found := strings.CutPrefix(strings.TrimSpace(string(buf[:n])), "arid ")
+	pid, err := strconv.Atoi(word)
+	if !found || err != nil {
+		return 0
+	}
+	return pid
+}
