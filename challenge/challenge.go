@@ -2,6 +2,15 @@
 // goes: http-01 files, values for hooks. When hooks run is not its business.
 package challenge
 
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
 // The challenge types of RFC 8555 and RFC 8737.
 const (
 	HTTP01    = "http-01"
@@ -11,15 +20,78 @@ const (
 
 // Type is one row of the table of known challenge types.
 type Type struct {
-	Name  string
+	Name string
+
+	// Value is what has to be shown for a key authorization, as hooks get it.
 	Value func(keyAuth string) string
+
+	Wildcards bool // validates names that begin with "*."
+	Addresses bool // validates IP addresses (RFC 8738)
 }
 
-// Lookup finds a type by its name.
-func Lookup(name string) (*Type, error) { return nil, nil }
+// types lists them in the order in which messages name them.
+func types() []Type {
+	return []Type{
+		{Name: HTTP01, Value: keyAuthorization, Addresses: true},
+		{Name: DNS01, Value: digest, Wildcards: true},
+		{Name: TLSALPN01, Value: colonHex, Addresses: true},
+	}
+}
 
-// Value is what a hook gets to show for a key authorization.
-func Value(typ, keyAuth string) string { return "" }
+// Lookup finds a type by its name; the error names those there are.
+func Lookup(name string) (*Type, error) {
+	var known []string
+	for _, t := range types() {
+		if t.Name == name {
+			return &t, nil
+		}
+		known = append(known, t.Name)
+	}
+	return nil, fmt.Errorf("unknown challenge type %q (there is %s)", name, strings.Join(known, ", "))
+}
 
-// CheckLocal refuses names that cannot be validated by a type.
-func CheckLocal(typ, name string) error { return nil }
+// Value is what hooks get for a key authorization: with http-01 itself, with
+// dns-01 the TXT record's text, with tls-alpn-01 the digest for the certificate
+// as hex pairs joined by colons, as dehydrated gives it. "" with an unknown type.
+func Value(typ, keyAuth string) string {
+	t, err := Lookup(typ)
+	if err != nil {
+		return ""
+	}
+	return t.Value(keyAuth)
+}
+
+// CheckLocal refuses what no CA could validate: an unknown type, a wildcard
+// with a type that looks at one host, an address with one that looks at the DNS.
+// The name is canonical.
+func CheckLocal(typ, name string) error {
+	t, err := Lookup(typ)
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(name, "*.") && !t.Wildcards {
+		return fmt.Errorf("%q: a wildcard cannot be validated with %s, only with %s", name, typ, DNS01)
+	}
+	if _, err := netip.ParseAddr(name); err == nil && !t.Addresses {
+		return fmt.Errorf("%q: an address cannot be validated with %s, only with %s or %s", name, typ, HTTP01, TLSALPN01)
+	}
+	return nil
+}
+
+func keyAuthorization(keyAuth string) string { return keyAuth }
+
+// digest is RFC 8555 §8.4.
+func digest(keyAuth string) string {
+	sum := sha256.Sum256([]byte(keyAuth))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// colonHex is what `openssl dgst -c -hex` prints, in dehydrated's hands.
+func colonHex(keyAuth string) string {
+	sum := sha256.Sum256([]byte(keyAuth))
+	pairs := make([]string, len(sum))
+	for i := range sum {
+		pairs[i] = hex.EncodeToString(sum[i : i+1])
+	}
+	return strings.Join(pairs, ":")
+}

@@ -1,17 +1,148 @@
 package challenge
 
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+
+	"arid/internal/atomicfile"
+
+	"golang.org/x/sys/unix"
+)
+
 // HTTPDir is the directory that a web server shows as
-// /.well-known/acme-challenge/ (RFC 8555 §8.3).
-type HTTPDir struct{}
+// /.well-known/acme-challenge/ (RFC 8555 §8.3). It is opened once and worked in,
+// so that it may be swapped for a link meanwhile. Safe for concurrent use.
+type HTTPDir struct {
+	root *os.Root
+	path string
 
-// OpenHTTPDir opens WELLKNOWN.
-func OpenHTTPDir(path string) (*HTTPDir, error) { return nil, nil }
+	mu  sync.Mutex
+	put map[string]fs.FileInfo // by token: the file we made
+}
 
-// Put writes the file for token.
-func (d *HTTPDir) Put(token, keyAuth string) error { return nil }
+// DirError says why WELLKNOWN cannot be used. Err keeps fs.ErrNotExist or
+// fs.ErrPermission where that is the cause.
+type DirError struct {
+	Path   string
+	Reason string
+	Err    error
+	hint   string
+}
 
-// Remove takes away what Put wrote for token.
-func (d *HTTPDir) Remove(token string) error { return nil }
+func (e *DirError) Error() string { return fmt.Sprintf("WELLKNOWN %q %s", e.Path, e.Reason) }
 
-// Close closes the directory.
-func (d *HTTPDir) Close() error { return nil }
+func (e *DirError) Unwrap() error { return e.Err }
+
+// Hint is what the user might do about it, or "".
+func (e *DirError) Hint() string { return e.hint }
+
+// OpenHTTPDir opens WELLKNOWN, which must be a directory that we may write to;
+// links on the way to it are the admin's and are followed. Nothing is written.
+// The error is a *DirError.
+func OpenHTTPDir(path string) (*HTTPDir, error) {
+	if path == "" {
+		return nil, dirError(path, fs.ErrNotExist)
+	}
+	// os.OpenRoot alone waits for ever at a FIFO; "/." is there in directories.
+	root, err := os.OpenRoot(path + "/.")
+	if err != nil {
+		return nil, dirError(path, err)
+	}
+	if err := writable(root); err != nil {
+		root.Close()
+		return nil, dirError(path, err)
+	}
+	return &HTTPDir{root: root, path: path, put: map[string]fs.FileInfo{}}, nil
+}
+
+func dirError(path string, err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	e := &DirError{Path: path, Reason: "cannot be opened: " + err.Error(), Err: err}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		e.Reason = "does not exist"
+		e.hint = "create it, or name another with --wellknown"
+	case errors.Is(err, unix.ENOTDIR):
+		e.Reason = "is not a directory"
+		e.hint = "name another with --wellknown"
+	case errors.Is(err, fs.ErrPermission):
+		e.Reason = "cannot be written to: " + err.Error()
+	}
+	return e
+}
+
+// writable asks whether we may make and remove files, by our effective ids.
+func writable(root *os.Root) error {
+	dir, err := root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return unix.Faccessat(int(dir.Fd()), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+}
+
+// checkToken is RFC 8555 §8.3's alphabet, and a sane length. The wire has checked
+// it already; here it becomes a file name, and nothing else may.
+func checkToken(token string) error {
+	const base64url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	if len(token) < 16 || len(token) > 256 || strings.Trim(token, base64url) != "" {
+		return fmt.Errorf("token %.64q is no base64url text of 16 to 256 characters", token)
+	}
+	return nil
+}
+
+// Put writes the file that answers for token: the key authorization without a
+// newline, readable by all whatever the umask or a default ACL say. What stands
+// there under that name, a link too, is replaced and not followed.
+func (d *HTTPDir) Put(token, keyAuth string) error {
+	if err := checkToken(token); err != nil {
+		return err
+	}
+	// Another token's answer, or a text that is not ours at all.
+	if !strings.HasPrefix(keyAuth, token+".") {
+		return fmt.Errorf("key authorization does not begin with its token %q", token)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	// Not synced: after a crash of the machine the token is put again.
+	err := atomicfile.Write(d.root, token, []byte(keyAuth), atomicfile.Options{Mode: 0o644, NoSync: true})
+	if err != nil {
+		return fmt.Errorf("WELLKNOWN %q: %w", d.path, err)
+	}
+	info, err := d.root.Lstat(token)
+	if err != nil {
+		return fmt.Errorf("WELLKNOWN %q: %w", d.path, err)
+	}
+	d.put[token] = info
+	return nil
+}
+
+// Remove takes away the file that Put wrote for token. One that is gone
+// already, or that somebody has put in its place, is let alone.
+func (d *HTTPDir) Remove(token string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	ours, found := d.put[token]
+	if !found {
+		return nil
+	}
+	info, err := d.root.Lstat(token)
+	if err == nil && os.SameFile(info, ours) {
+		err = d.root.Remove(token)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("WELLKNOWN %q: %w", d.path, err)
+	}
+	delete(d.put, token)
+	return nil
+}
+
+// Close closes the directory; files that were not removed stay.
+func (d *HTTPDir) Close() error { return d.root.Close() }
