@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"arid/internal/guard"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -236,10 +238,10 @@ func (r *Runner) spawn(program string, args, env []string, stdout io.Writer) (*e
 func (r *Runner) wait(ctx context.Context, cmd *exec.Cmd, e Event) error {
 	ended := make(chan struct{})
 	go func() {
+		defer close(ended)
 		// Its error tells of the status, which result reads, or of output that
 		// nobody takes any more, which is not the hook's fault.
-		_ = cmd.Wait()
-		close(ended)
+		_ = guard.Run(cmd.Wait)
 	}()
 	select {
 	case <-ended:
