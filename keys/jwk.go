@@ -123,3 +123,14 @@ func jwkNumber(s string) ([]byte, error) {
 	s = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(s, "="))
 	return base64.RawURLEncoding.DecodeString(s)
 }
+
+// PublicJWK reads the public key of a JWK; nil if it is none. A private one
+// gives its public half.
+func PublicJWK(text []byte) crypto.PublicKey {
+	var k jose.JSONWebKey
+	if len(text) > maxFile || k.UnmarshalJSON(text) != nil {
+		return nil
+	}
+	pub := k.Public()
+	return pub.Key
+}

@@ -68,7 +68,7 @@ func MarshalPEM(key crypto.Signer) ([]byte, error) {
 // made. Errors name the file; of *ParseError those that tell of its content.
 func Read(file string) (crypto.Signer, error) {
 	// O_NONBLOCK: opening a FIFO that nobody writes to must not wait.
-	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
 		return nil, err
 	}
