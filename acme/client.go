@@ -1,0 +1,324 @@
+package acme
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Limits of one request.
+const (
+	maxJSON        = 1 << 20
+	defaultTimeout = 60 * time.Second
+)
+
+// Options are how a Client talks; the zero value will do.
+type Options struct {
+	// HTTP carries the transport to use; nil: one made by NewTransport. Of the
+	// http.Client only its Transport counts: redirects, cookies, limits and
+	// deadlines are this package's.
+	HTTP           *http.Client
+	UserAgent      string         // RFC 8555 §6.1 wants one; "arid" if empty
+	RequestTimeout time.Duration  // of a request, its body included; 0: 60 s
+	Trace          func(Exchange) // is told of every exchange, maybe from several goroutines at once; may be nil
+}
+
+// Exchange is one HTTP request and its reply. There are no secrets in it.
+type Exchange struct {
+	Method, URL string
+	Status      int // 0: no reply
+	Duration    time.Duration
+	Err         error // no whole reply came
+}
+
+// Client talks to one CA. It is safe for concurrent use.
+type Client struct {
+	directoryURL *url.URL
+	http         *http.Client
+	userAgent    string
+	timeout      time.Duration
+	trace        func(Exchange)
+	fetching     chan struct{} // held while the directory is being fetched
+
+	mu        sync.Mutex
+	directory *Directory
+	origins   map[string]bool // where resources may be
+	nonces    []string
+	account   account
+}
+
+// account is who signs; url is empty before newAccount.
+type account struct {
+	key crypto.Signer
+	url string
+}
+
+// New makes a client for the CA with that directory. Nothing is sent. Refused,
+// with *URLError, is what is neither https nor http to a loopback address.
+func New(directoryURL string, o Options) (*Client, error) {
+	u, err := parseURL(directoryURL)
+	if err != nil {
+		return nil, &URLError{directoryURL, err.Error()}
+	}
+	if u.Scheme == "http" && !isLoopback(u) {
+		return nil, &URLError{directoryURL, "plain http is for loopback addresses alone; use https"}
+	}
+	var transport http.RoundTripper
+	if o.HTTP != nil {
+		transport = o.HTTP.Transport
+	}
+	if transport == nil {
+		transport = NewTransport(TransportOptions{})
+	}
+	return &Client{
+		directoryURL: u,
+		http: &http.Client{
+			Transport:     transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		userAgent: cmp.Or(o.UserAgent, "arid"),
+		timeout:   cmp.Or(o.RequestTimeout, defaultTimeout),
+		trace:     o.Trace,
+		fetching:  make(chan struct{}, 1),
+		origins:   map[string]bool{origin(u): true},
+	}, nil
+}
+
+// UseAccount says who signs from now on.
+func (c *Client) UseAccount(key crypto.Signer, accountURL string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.account = account{key, accountURL}
+}
+
+// AccountKey is the key that signs; nil before UseAccount or NewAccount.
+func (c *Client) AccountKey() crypto.Signer { return c.signer().key }
+
+func (c *Client) signer() account {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.account
+}
+
+// call is one thing asked of the CA; it can take several requests.
+type call struct {
+	what    string // for errors: "new order"
+	method  string
+	url     string
+	payload []byte  // POST: empty, not nil, for POST-as-GET
+	account account // POST: who signs; with its key in the JWS where url is empty
+	accept  string
+	limit   int64 // of the body; 0: maxJSON
+
+	// again says that it can be sent again although it may have been carried
+	// out: it changes nothing.
+	again bool
+
+	redirected bool // the caller deals with redirects
+}
+
+// reply is a whole reply.
+type reply struct {
+	call       *call
+	status     int
+	header     http.Header
+	body       []byte
+	nonce      string    // "" for none that is good
+	retryAfter time.Time // zero for none
+}
+
+// fetch is POST-as-GET.
+func (c *Client) fetch(ctx context.Context, what, url string) (*reply, error) {
+	return c.send(ctx, &call{what: what, url: url, account: c.signer(), again: true,
+		payload: []byte{}}) // empty, not nil: go-jose drops the member for nil (RFC 8555 §6.3)
+}
+
+// post sends a payload in the account's name.
+func (c *Client) post(ctx context.Context, what, url string, payload any) (*reply, error) {
+	return c.postAs(ctx, c.signer(), what, url, payload)
+}
+
+func (c *Client) postAs(ctx context.Context, who account, what, url string, payload any) (*reply, error) {
+	return c.send(ctx, &call{what: what, url: url, account: who, payload: encode(payload)})
+}
+
+// send asks until there is an answer: a 2xx reply, a refusal (*Problem), or no
+// hope for now (*TemporaryError). What may be tried again, and when, is patience's
+// to say.
+func (c *Client) send(ctx context.Context, k *call) (*reply, error) {
+	if k.payload != nil {
+		if k.method = http.MethodPost; k.account.key == nil {
+			return nil, fmt.Errorf("%s: %w", k.what, errNoAccount)
+		}
+		// The directory says where objects of the CA may be, and nonces.
+		if _, err := c.Directory(ctx); err != nil {
+			return nil, err
+		}
+		if _, err := c.checkResource(k.url); err != nil {
+			return nil, &ProtocolError{k.url, k.what + ": the URL is refused", err}
+		}
+	}
+	var p patience
+	for {
+		if ctx.Err() != nil {
+			return nil, ended(ctx, k.name())
+		}
+		r, err := c.attempt(ctx, k, p.nonce)
+		if err == nil && (r.status/100 == 2 || r.status/100 == 3 && k.redirected) {
+			return r, nil
+		}
+		pause, err := p.after(ctx, k, r, err)
+		if err != nil {
+			return nil, err
+		}
+		sleep(ctx, pause)
+	}
+}
+
+// attempt sends the call once, a POST signed with this nonce or one of its own,
+// and keeps the nonce of the reply.
+func (c *Client) attempt(ctx context.Context, k *call, nonce string) (_ *reply, err error) {
+	var body []byte
+	if k.payload != nil {
+		if nonce == "" {
+			if nonce, err = c.nonce(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if body, err = sign(k.account, nonce, k.url, k.payload); err != nil {
+			return nil, fmt.Errorf("%s: %w", k.what, err)
+		}
+	}
+	r, err := c.exchange(ctx, k, body)
+	if err != nil {
+		return nil, err
+	}
+	if r.nonce != "" && k.method != http.MethodHead && !r.badNonce() {
+		c.keepNonce(r.nonce)
+	}
+	return r, nil
+}
+
+// name is the call for an error: what, to what.
+func (k *call) name() string { return k.what + " " + quote(k.url, maxURLShown) }
+
+// exchange is one HTTP request with its whole reply. Its errors are
+// *TemporaryError, *ProtocolError, or those of the caller's context.
+func (c *Client) exchange(ctx context.Context, k *call, body []byte) (_ *reply, err error) {
+	own, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(own, k.method, k.url, bytes.NewReader(body))
+	if err != nil {
+		return nil, &ProtocolError{k.url, k.what, err}
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/jose+json")
+	} else {
+		request.Body, request.ContentLength = nil, 0
+	}
+	request.Header.Set("User-Agent", c.userAgent)
+	request.Header.Set("Accept-Encoding", "identity") // also keeps a foreign transport from asking for gzip
+	if k.accept != "" {
+		request.Header.Set("Accept", k.accept)
+	}
+	began, status := time.Now(), 0
+	if c.trace != nil {
+		defer func() { c.trace(Exchange{k.method, k.url, status, time.Since(began), err}) }()
+	}
+	var connected atomic.Bool
+	request = request.WithContext(httptrace.WithClientTrace(own, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	}))
+	failed := func(err error) error {
+		switch {
+		case ctx.Err() != nil:
+			return ended(ctx, k.name())
+		case own.Err() != nil:
+			return &TemporaryError{What: k.name(), Err: fmt.Errorf("no whole answer within %s", c.timeout), lost: true}
+		case !connected.Load() && isTLS(err):
+			return &TemporaryError{What: k.name(), Err: explain(err), settled: true}
+		}
+		return &TemporaryError{What: k.name(), Err: explain(err), lost: connected.Load() || !unsent(err)}
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, failed(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	status = response.StatusCode
+	r := &reply{call: k, status: status, header: response.Header}
+	r.nonce = goodNonce(response.Header.Get("Replay-Nonce"))
+	r.retryAfter, _ = ParseRetryAfter(response.Header.Values("Retry-After"), time.Now())
+
+	limit := cmp.Or(k.limit, maxJSON)
+	tooBig := r.wrong(fmt.Sprintf("the reply is larger than %d KiB", limit>>10), nil)
+	if response.ContentLength > limit && k.method != http.MethodHead {
+		return nil, tooBig
+	}
+	// Read to the end, so that the connection can be used again.
+	if r.body, err = io.ReadAll(io.LimitReader(response.Body, limit+1)); err != nil {
+		return nil, failed(err)
+	}
+	if int64(len(r.body)) > limit {
+		return nil, tooBig
+	}
+	if coding := response.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+		return nil, r.wrong("the reply is encoded as "+quote(coding, 64)+", which was not asked for", nil)
+	}
+	return r, nil
+}
+
+// unsent says that nothing of the request can have reached the CA.
+func unsent(err error) bool {
+	var op *net.OpError
+	var dns *net.DNSError
+	return errors.As(err, &dns) || errors.As(err, &op) && op.Op == "dial"
+}
+
+// isTLS says that no TLS came about, and that another try would end the same.
+func isTLS(err error) bool {
+	var (
+		certificate *tls.CertificateVerificationError
+		record      tls.RecordHeaderError
+		op          *net.OpError
+		u           *url.Error
+	)
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	return errors.As(err, &certificate) || errors.As(err, &record) ||
+		errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error") || // alerts
+		strings.HasPrefix(err.Error(), "tls: ")
+}
+
+// explain drops the layers that repeat method and URL, and says what trouble
+// with TLS is about.
+func explain(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &certificate):
+		return fmt.Errorf("the CA's own TLS certificate is not to be trusted: %w", certificate.Err)
+	case isTLS(err):
+		return fmt.Errorf("TLS with the CA failed: %w", err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("the connection was cut: %w", err)
+	}
+	return err
+}

@@ -1,0 +1,70 @@
+package acme
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// maxNesting is how deep arrays and objects of a reply may stand in each other.
+const maxNesting = 64
+
+// shallow refuses what is nested too deeply, before a decoder works on it.
+func shallow(data []byte) error {
+	depth, inString := 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			if depth++; depth > maxNesting {
+				return fmt.Errorf("nested more than %d deep", maxNesting)
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return nil
+}
+
+// object reads the reply's body, which has to be one JSON object. Members that
+// we do not know are no concern of ours, and of two alike the last one counts.
+// The Content-Type is not asked: CAs differ in it.
+func (r *reply) object(v any) error {
+	err := shallow(r.body)
+	if err == nil {
+		err = json.Unmarshal(r.body, v)
+	}
+	var wrongType *json.UnmarshalTypeError
+	switch {
+	case err == nil && bytes.HasPrefix(bytes.TrimLeft(r.body, " \t\r\n"), []byte("{")):
+		return nil
+	case err == nil:
+		err = errors.New("no JSON object")
+	case looksLikeHTML(r):
+		err = errors.New("an HTML page instead of JSON")
+	case errors.As(err, &wrongType):
+		err = fmt.Errorf("member %q is of a wrong type (%s)", wrongType.Field, wrongType.Value)
+	default:
+		err = fmt.Errorf("no readable JSON: %w", err)
+	}
+	return r.wrong("", err)
+}
+
+func looksLikeHTML(r *reply) bool {
+	return strings.Contains(r.header.Get("Content-Type"), "html") || bytes.HasPrefix(bytes.TrimSpace(r.body), []byte("<"))
+}
+
+// wrong is a ProtocolError about the reply.
+func (r *reply) wrong(what string, err error) error {
+	text := r.call.what
+	if what != "" {
+		text += ": " + what
+	}
+	return &ProtocolError{URL: r.call.url, What: text, Err: err}
+}

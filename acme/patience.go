@@ -1,0 +1,112 @@
+package acme
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+)
+
+// What is tried again, and how often, for one call.
+const (
+	maxFailures   = 4               // lost connections, 5xx: 1, 2, 4 s between them
+	maxNonceTries = 16              // three fail where a CA refuses 30 % of them
+	maxWaits      = 10              // Retry-After on 429 and 503
+	maxWait       = 5 * time.Minute // the longest of these that is waited for
+)
+
+// patience is how often one call has been tried, and why.
+type patience struct {
+	nonce                   string // to use next; "" for any
+	nonces, failures, waits int
+}
+
+// after says how long to wait before the call is sent again, or, with an error,
+// that it is not.
+func (p *patience) after(ctx context.Context, k *call, r *reply, err error) (time.Duration, error) {
+	p.nonce = ""
+	if err != nil {
+		return p.failure(ctx, k, err)
+	}
+	refusal := r.refusal()
+	switch {
+	case r.badNonce() && k.payload != nil:
+		return p.refusedNonce(r, refusal)
+	case r.status/100 == 3:
+		return 0, r.wrong("a redirect to "+quote(r.header.Get("Location"), maxURLShown)+", which is not followed", nil)
+	case r.status < 400:
+		return 0, r.wrong(fmt.Sprintf("HTTP status %d", r.status), nil)
+	case r.status == http.StatusTooManyRequests, r.status == http.StatusServiceUnavailable, refusal.Short() == "rateLimited":
+		return p.notNow(ctx, k, r, refusal)
+	case r.status >= 500:
+		return p.failure(ctx, k, &TemporaryError{What: "the CA has trouble", Err: refusal, lost: true})
+	}
+	return 0, refusal
+}
+
+// failure is a lost connection or a CA in trouble. A signed request that may
+// have been carried out is not repeated; POST-as-GET and GET are.
+func (p *patience) failure(ctx context.Context, k *call, err error) (time.Duration, error) {
+	var temporary *TemporaryError
+	if !errors.As(err, &temporary) || temporary.settled || ctx.Err() != nil || temporary.lost && !k.again {
+		return 0, err
+	}
+	if p.failures++; p.failures == maxFailures {
+		return 0, err
+	}
+	return jitter(time.Second << (p.failures - 1)), nil
+}
+
+// refusedNonce tries again with the nonce that came with the refusal (RFC 8555
+// §6.5): four times at once, then slower.
+func (p *patience) refusedNonce(r *reply, refusal *Problem) (time.Duration, error) {
+	if p.nonces++; p.nonces == maxNonceTries {
+		return 0, &TemporaryError{What: fmt.Sprintf("the CA refused %d nonces", p.nonces), Err: refusal}
+	}
+	p.nonce = r.nonce
+	if p.nonces <= 4 {
+		return 0, nil
+	}
+	return min(100*time.Millisecond<<(p.nonces-5), time.Second), nil
+}
+
+// notNow is 429 or 503, which say that nothing was carried out. The time asked
+// for is waited where it is short and the caller has it.
+func (p *patience) notNow(ctx context.Context, k *call, r *reply, refusal *Problem) (time.Duration, error) {
+	later := &TemporaryError{What: "not now", Until: r.retryAfter, Err: refusal}
+	if r.retryAfter.IsZero() {
+		if r.status == http.StatusServiceUnavailable {
+			return p.failure(ctx, k, later)
+		}
+		return 0, later // a limit without a time: asking again makes it worse
+	}
+	wait := max(time.Until(r.retryAfter), time.Second)
+	if p.waits++; p.waits > maxWaits || wait > maxWait || !within(ctx, wait) {
+		return 0, later
+	}
+	return wait, nil
+}
+
+// within says whether the caller has that long.
+func within(ctx context.Context, d time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return !ok || time.Now().Add(d).Before(deadline)
+}
+
+// sleep ends early where ctx does.
+func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// jitter is d, a quarter more or less.
+func jitter(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2) }
