@@ -196,6 +196,15 @@ func (a answered) refused(t *testing.T, typ string) {
 	}
 }
 
+// refusedFor is refused, with why in the detail.
+func (a answered) refusedFor(t *testing.T, typ, why string) {
+	t.Helper()
+	a.refused(t, typ)
+	if detail, _ := a.json["detail"].(string); !strings.Contains(detail, why) {
+		t.Errorf("refused with %q, want %q in it", detail, why)
+	}
+}
+
 func (c *hand) register() *hand {
 	c.t.Helper()
 	a := c.post(c.dir["newAccount"].(string), map[string]any{"termsOfServiceAgreed": true}, signing{}).ok(c.t)

@@ -10,6 +10,7 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
+	"math/big"
 	"strings"
 	"testing"
 
@@ -27,6 +28,21 @@ func member(name string, value any) func([]byte) []byte {
 			delete(m, name)
 		}
 		return encode(m)
+	}
+}
+
+// header replaces the protected header; HERE stands for the first account's URL.
+func header(h map[string]any) func([]byte) []byte {
+	return func(body []byte) []byte {
+		var m map[string]string
+		_ = json.Unmarshal(body, &m)
+		was, _ := base64.RawURLEncoding.DecodeString(m["protected"])
+		var old map[string]any
+		_ = json.Unmarshal(was, &old)
+		if h["url"] == "HERE" {
+			h["url"] = old["url"]
+		}
+		return member("protected", base64.RawURLEncoding.EncodeToString(encode(h)))(body)
 	}
 }
 
@@ -52,49 +68,55 @@ func TestEveryFaultOfASignedRequestIsRefused(t *testing.T) {
 		payload any
 		s       signing
 		typ     string
+		why     string // in the detail
 	}{
-		{"content type of plain JSON", nil, signing{contentType: "application/json"}, "malformed"},
-		{"no User-Agent", nil, signing{agent: " "}, "malformed"},
-		{"GET of an account", nil, signing{method: "GET"}, "malformed"},
-		{"PUT of an account", nil, signing{method: "PUT"}, "malformed"},
-		{"url of another resource", nil, signing{url: "https://127.0.0.1/account/1"}, "unauthorized"},
-		{"no url", nil, signing{noURL: true}, "malformed"},
-		{"no nonce", nil, signing{noNonce: true}, "badNonce"},
-		{"nonce never given", nil, signing{nonce: "AAAA"}, "badNonce"},
-		{"nonce not base64url", nil, signing{nonce: "a+b="}, "malformed"},
-		{"jwk where kid is needed", nil, signing{jwk: true}, "malformed"},
-		{"jwk beside kid", nil, signing{header: map[string]any{"jwk": jose.JSONWebKey{Key: other.Public()}}}, "malformed"},
-		{"signed by another key", nil, signing{key: other}, "malformed"},
-		{"signature altered", nil, signing{body: flip}, "malformed"},
-		{"payload altered", nil, signing{body: member("payload", base64.RawURLEncoding.EncodeToString([]byte("{}")))}, "malformed"},
-		{"payload null", nil, signing{body: replace(`"payload":""`, `"payload":null`)}, "malformed"},
-		{"payload absent", nil, signing{body: member("payload", nil)}, "malformed"},
-		{"payload an object", nil, signing{body: replace(`"payload":""`, `"payload":{}`)}, "malformed"},
-		{"payload twice", nil, signing{body: replace(`"payload":""`, `"payload":"","payload":""`)}, "malformed"},
-		{"signature absent", nil, signing{body: member("signature", nil)}, "malformed"},
+		{"content type of plain JSON", nil, signing{contentType: "application/json"}, "malformed", "Content-Type"},
+		{"no User-Agent", nil, signing{agent: " "}, "malformed", "User-Agent"},
+		{"GET of an account", nil, signing{method: "GET"}, "malformed", "only POST"},
+		{"PUT of an account", nil, signing{method: "PUT"}, "malformed", "only POST"},
+		{"url of another resource", nil, signing{url: "https://127.0.0.1/account/1"}, "unauthorized", "url header"},
+		{"no url", nil, signing{noURL: true}, "malformed", "no url"},
+		{"no nonce", nil, signing{noNonce: true}, "badNonce", "no nonce"},
+		{"nonce never given", nil, signing{nonce: "AAAA"}, "badNonce", "never given"},
+		{"nonce not base64url", nil, signing{nonce: "a+b="}, "malformed", "is no base64url"},
+		{"jwk where kid is needed", nil, signing{jwk: true}, "malformed", "jwk where kid"},
+		{"jwk beside kid", nil, signing{header: map[string]any{"jwk": jose.JSONWebKey{Key: other.Public()}}}, "malformed", "exactly one"},
+		{"signed by another key", nil, signing{key: other}, "malformed", "does not hold"},
+		{"signature altered", nil, signing{body: flip}, "malformed", "does not hold"},
+		{"payload altered", nil, signing{body: member("payload", base64.RawURLEncoding.EncodeToString([]byte("{}")))}, "malformed", "does not hold"},
+		{"payload null", nil, signing{body: replace(`"payload":""`, `"payload":null`)}, "malformed", "no string"},
+		{"payload absent", nil, signing{body: member("payload", nil)}, "malformed", "no member"},
+		{"payload an object", nil, signing{body: replace(`"payload":""`, `"payload":{}`)}, "malformed", "no string"},
+		{"payload twice", nil, signing{body: replace(`"payload":""`, `"payload":"","payload":""`)}, "malformed", "twice"},
+		{"signature absent", nil, signing{body: member("signature", nil)}, "malformed", "no member"},
 		{"signature padded", nil, signing{body: func(b []byte) []byte {
 			return bytes.Replace(b, []byte(`"}`), []byte(`=="}`), 1)
-		}}, "malformed"},
-		{"unprotected header", nil, signing{body: member("header", map[string]string{"alg": "ES256"})}, "malformed"},
-		{"general serialization", nil, signing{body: member("signatures", []any{})}, "malformed"},
+		}}, "malformed", "is no base64url"},
+		{"unprotected header", nil, signing{body: member("header", map[string]string{"alg": "ES256"})}, "malformed", "member \"header\""},
+		{"general serialization", nil, signing{body: member("signatures", []any{})}, "malformed", "member \"signatures\""},
 		{"compact serialization", nil, signing{body: func(b []byte) []byte {
 			var m map[string]string
 			_ = json.Unmarshal(b, &m)
 			return []byte(m["protected"] + "." + m["payload"] + "." + m["signature"])
-		}}, "malformed"},
-		{"something after the JWS", nil, signing{body: func(b []byte) []byte { return append(b, '{', '}') }}, "malformed"},
-		{"not JSON", nil, signing{body: func([]byte) []byte { return []byte("hello") }}, "malformed"},
-		{"crit", nil, signing{header: map[string]any{"crit": []string{"url"}}}, "malformed"},
-		{"payload not JSON", "hello", signing{}, "malformed"},
-		{"payload an array", "[]", signing{}, "malformed"},
-		{"payload with a member twice", `{"contact":[],"contact":[]}`, signing{}, "malformed"},
-		{"unknown status", `{"status":"revoked"}`, signing{}, "malformed"},
+		}}, "malformed", "no JSON object"},
+		{"something after the JWS", nil, signing{body: func(b []byte) []byte { return append(b, '{', '}') }}, "malformed", "something after"},
+		{"not JSON", nil, signing{body: func([]byte) []byte { return []byte("hello") }}, "malformed", "no JSON object"},
+		{"crit", nil, signing{header: map[string]any{"crit": []string{"url"}}}, "malformed", "crit"},
+		{"neither jwk nor kid", nil, signing{body: header(map[string]any{"alg": "ES256", "nonce": "AAAA", "url": "HERE"})}, "malformed", "exactly one"},
+		{"protected header no JSON", nil, signing{body: member("protected", "AAAA")}, "malformed", "protected header"},
+		{"protected header with a member twice", nil, signing{body: member("protected", base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"ES256","alg":"ES256"}`)))}, "malformed", "twice"},
+		{"protected header of wrong types", nil, signing{body: header(map[string]any{"alg": 5})}, "malformed", "protected header"},
+		{"member of wrong type", `{"contact":"mailto:a@example.org"}`, signing{}, "malformed", "payload: json"},
+		{"payload not JSON", "hello", signing{}, "malformed", "payload: begins"},
+		{"payload an array", "[]", signing{}, "malformed", "payload: begins"},
+		{"payload with a member twice", `{"contact":[],"contact":[]}`, signing{}, "malformed", "twice"},
+		{"unknown status", `{"status":"revoked"}`, signing{}, "malformed", "status"},
 	}
 	for _, c := range cases {
 		t.Run(c.what, func(t *testing.T) {
 			ca := New(t).Tolerate()
 			hand := newHand(t, ca).register()
-			hand.post(hand.kid, c.payload, c.s).refused(t, c.typ)
+			hand.post(hand.kid, c.payload, c.s).refusedFor(t, c.typ, c.why)
 			if n := len(ca.Faults()); n != 1 {
 				t.Errorf("%d faults noted: %q", n, ca.Faults())
 			}
@@ -177,19 +199,34 @@ func TestKeysAndAlgorithmsThatDoNotFitAreRefused(t *testing.T) {
 		t.Error("problem without algorithms (RFC 8555 §6.2)")
 	}
 	// a MAC with the public key, as if it were a secret
-	hs := signing{body: func(body []byte) []byte {
-		return member("protected", base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","nonce":"AAAA","url":"`+c.dir["newAccount"].(string)+`","jwk":`+string(encode(jose.JSONWebKey{Key: r.Public()}))+`}`)))(body)
-	}}
+	hs := signing{body: header(map[string]any{"alg": "HS256", "nonce": "AAAA", "url": "HERE", "jwk": jose.JSONWebKey{Key: r.Public()}})}
 	c.post(c.dir["newAccount"].(string), `{"termsOfServiceAgreed":true}`, hs).refused(t, "badSignatureAlgorithm")
 }
 
-func TestPrivateKeyInTheHeaderIsRefused(t *testing.T) {
+func TestKeysThatAreNoneAreRefused(t *testing.T) {
 	ca := New(t).Tolerate()
 	c := newHand(t, ca)
-	s := signing{body: func(body []byte) []byte {
-		return member("protected", base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"ES256","nonce":"AAAA","url":"`+c.dir["newAccount"].(string)+`","jwk":`+string(encode(jose.JSONWebKey{Key: c.key}))+`}`)))(body)
-	}}
-	c.post(c.dir["newAccount"].(string), `{"termsOfServiceAgreed":true}`, s).refused(t, "badPublicKey")
+	for what, jwk := range map[string]any{
+		"private": jose.JSONWebKey{Key: c.key},
+		"short":   jose.JSONWebKey{Key: &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 1023), E: 65537}},
+		"secret":  map[string]string{"kty": "oct", "k": "AAAA"},
+		"junk":    map[string]string{"kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"},
+	} {
+		s := signing{body: header(map[string]any{"alg": "ES256", "nonce": "AAAA", "url": "HERE", "jwk": jwk})}
+		a := c.post(c.dir["newAccount"].(string), `{"termsOfServiceAgreed":true}`, s)
+		if a.refused(t, "badPublicKey"); t.Failed() {
+			t.Fatal(what)
+		}
+	}
+	alg := signing{body: header(map[string]any{"alg": "ES256", "nonce": "AAAA", "url": "HERE", "jwk": jose.JSONWebKey{Key: c.key.Public(), Algorithm: "ES384"}})}
+	c.post(c.dir["newAccount"].(string), `{"termsOfServiceAgreed":true}`, alg).refusedFor(t, "badSignatureAlgorithm", "jwk says")
+}
+
+func TestNewAccountWantsJWK(t *testing.T) {
+	ca := New(t).Tolerate()
+	c := newHand(t, ca).register()
+	c.post(c.dir["newAccount"].(string), `{"termsOfServiceAgreed":true}`, signing{}).refusedFor(t, "malformed", "kid where jwk")
+	c.post(c.dir["newOrder"].(string), nil, signing{}).refusedFor(t, "malformed", "empty payload")
 }
 
 func TestUnknownAccountIsNoFault(t *testing.T) {
@@ -224,16 +261,23 @@ func TestExternalAccountBinding(t *testing.T) {
 		what string
 		eab  func(c *hand) any
 		typ  string // "" accepted
+		why  string
 	}{
-		{"HS256", func(c *hand) any { return c.eab(jose.HS256, "kid-1", mac, url, c.key.Public()) }, ""},
-		{"HS384", func(c *hand) any { return c.eab(jose.HS384, "kid-1", mac, url, c.key.Public()) }, ""},
-		{"HS512", func(c *hand) any { return c.eab(jose.HS512, "kid-1", mac, url, c.key.Public()) }, ""},
-		{"none", func(c *hand) any { return nil }, "externalAccountRequired"},
-		{"wrong MAC key", func(c *hand) any { return c.eab(jose.HS256, "kid-1", wrong, url, c.key.Public()) }, "unauthorized"},
-		{"unknown kid", func(c *hand) any { return c.eab(jose.HS256, "kid-2", mac, url, c.key.Public()) }, "unauthorized"},
-		{"another account's key", func(c *hand) any { return c.eab(jose.HS256, "kid-1", mac, url, other.Public()) }, "malformed"},
-		{"another url", func(c *hand) any { return c.eab(jose.HS256, "kid-1", mac, url+"2", c.key.Public()) }, "malformed"},
-		{"no JWS", func(c *hand) any { return "hello" }, "malformed"},
+		{"HS256", func(c *hand) any { return c.eab(jose.HS256, "kid-1", mac, url, c.key.Public()) }, "", ""},
+		{"HS384", func(c *hand) any { return c.eab(jose.HS384, "kid-1", mac, url, c.key.Public()) }, "", ""},
+		{"HS512", func(c *hand) any { return c.eab(jose.HS512, "kid-1", mac, url, c.key.Public()) }, "", ""},
+		{"none", func(c *hand) any { return nil }, "externalAccountRequired", "wants"},
+		{"wrong MAC key", func(c *hand) any { return c.eab(jose.HS256, "kid-1", wrong, url, c.key.Public()) }, "unauthorized", "MAC"},
+		{"unknown kid", func(c *hand) any { return c.eab(jose.HS256, "kid-2", mac, url, c.key.Public()) }, "unauthorized", "no external account"},
+		{"another account's key", func(c *hand) any { return c.eab(jose.HS256, "kid-1", mac, url, other.Public()) }, "malformed", "not the account's key"},
+		{"another url", func(c *hand) any { return c.eab(jose.HS256, "kid-1", mac, url+"2", c.key.Public()) }, "malformed", "url"},
+		{"no JWS", func(c *hand) any { return "hello" }, "malformed", "no JSON object"},
+		{"a nonce in it", func(c *hand) any {
+			return json.RawMessage(header(map[string]any{"alg": "HS256", "kid": "kid-1", "url": url, "nonce": "AAAA"})(c.eab(jose.HS256, "kid-1", mac, url, c.key.Public())))
+		}, "malformed", "wants kid"},
+		{"not a MAC", func(c *hand) any {
+			return json.RawMessage(header(map[string]any{"alg": "ES256", "kid": "kid-1", "url": url})(c.eab(jose.HS256, "kid-1", mac, url, c.key.Public())))
+		}, "badSignatureAlgorithm", "ES256"},
 	} {
 		t.Run(v.what, func(t *testing.T) {
 			c := newHand(t, ca)
@@ -248,7 +292,7 @@ func TestExternalAccountBinding(t *testing.T) {
 			if v.typ == "" {
 				a.ok(t)
 			} else {
-				a.refused(t, v.typ)
+				a.refusedFor(t, v.typ, v.why)
 			}
 		})
 	}
@@ -260,8 +304,12 @@ func TestKeyChange(t *testing.T) {
 	taken := newHand(t, ca).register()
 	url := c.dir["keyChange"].(string)
 	next, _ := newKey()
+	nonce := ""
 	inner := func(key crypto.Signer, url, account string, old crypto.PublicKey) string {
 		o := &jose.SignerOptions{EmbedJWK: true, ExtraHeaders: map[jose.HeaderKey]any{"url": url}}
+		if nonce != "" {
+			o.ExtraHeaders["nonce"] = nonce
+		}
 		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key}}, o)
 		if err != nil {
 			t.Fatal(err)
@@ -272,9 +320,15 @@ func TestKeyChange(t *testing.T) {
 		}
 		return jws.FullSerialize()
 	}
-	c.post(url, inner(next, url+"2", c.kid, c.key.Public()), signing{}).refused(t, "malformed")
-	c.post(url, inner(next, url, taken.kid, c.key.Public()), signing{}).refused(t, "malformed")
-	c.post(url, inner(next, url, c.kid, next.Public()), signing{}).refused(t, "malformed")
+	c.post(url, inner(next, url+"2", c.kid, c.key.Public()), signing{}).refusedFor(t, "malformed", "url is not")
+	c.post(url, inner(next, url, taken.kid, c.key.Public()), signing{}).refusedFor(t, "malformed", "not the signer's")
+	c.post(url, inner(next, url, c.kid, next.Public()), signing{}).refusedFor(t, "malformed", "oldKey is not")
+	nonce = "AAAA"
+	c.post(url, inner(next, url, c.kid, c.key.Public()), signing{}).refusedFor(t, "malformed", "nonce must be absent")
+	nonce = ""
+	kid := header(map[string]any{"alg": "ES256", "url": url, "kid": c.kid})
+	c.post(url, string(kid([]byte(inner(next, url, c.kid, c.key.Public())))), signing{}).refusedFor(t, "malformed", "wants jwk")
+	c.post(url, string(flip([]byte(inner(next, url, c.kid, c.key.Public())))), signing{}).refusedFor(t, "malformed", "does not hold")
 	a := c.post(url, inner(taken.key, url, c.kid, c.key.Public()), signing{})
 	if a.refused(t, "malformed"); a.status != 409 || a.header.Get("Location") != taken.kid {
 		t.Errorf("status %d, Location %q", a.status, a.header.Get("Location"))

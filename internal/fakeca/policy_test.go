@@ -1,7 +1,11 @@
 package fakeca
 
 import (
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"io"
 	"net"
@@ -25,6 +29,7 @@ func TestAccountLife(t *testing.T) {
 	c.post(url, obj{}, signing{}).refused(t, "userActionRequired")
 	c.post(url, obj{"termsOfServiceAgreed": true, "contact": []string{"tel:+1"}}, signing{}).refused(t, "unsupportedContact")
 	c.post(url, obj{"termsOfServiceAgreed": true, "contact": []string{"mailto:a@example.org,b@example.org"}}, signing{}).refused(t, "invalidContact")
+	c.post(url, obj{"termsOfServiceAgreed": true, "contact": []string{"mailto:%zz\x7f"}}, signing{}).refused(t, "invalidContact")
 	made := c.post(url, obj{"termsOfServiceAgreed": true, "contact": []string{"mailto:a@example.org"}}, signing{}).ok(t)
 	again := c.post(url, obj{"onlyReturnExisting": true}, signing{}).ok(t)
 	if made.status != 201 || again.status != 200 || again.header.Get("Location") != made.header.Get("Location") {
@@ -138,10 +143,19 @@ func TestCSRMustBeTheOrders(t *testing.T) {
 	_, order := c.order("", "example.org", "192.0.2.1")
 	finalize := order.json["finalize"].(string)
 	key, _ := newKey()
+	t.Setenv("GODEBUG", "rsa1024min=0")
+	short, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
 	good := c.csr(key, "example.org", "192.0.2.1")
 	der, _ := base64.RawURLEncoding.DecodeString(good)
 	der[len(der)-1] ^= 1
 	for what, csr := range map[string]string{
+		"no CSR at all":      "AAAA",
+		"an e-mail address":  encodeCSR(t, key, &x509.CertificateRequest{DNSNames: []string{"example.org"}, IPAddresses: []net.IP{net.IPv4(192, 0, 2, 1)}, EmailAddresses: []string{"a@example.org"}}),
+		"a short RSA key":    encodeCSR(t, short, &x509.CertificateRequest{DNSNames: []string{"example.org"}, IPAddresses: []net.IP{net.IPv4(192, 0, 2, 1)}}),
+		"another CN":         encodeCSR(t, key, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "example.com"}, DNSNames: []string{"example.org"}, IPAddresses: []net.IP{net.IPv4(192, 0, 2, 1)}}),
 		"a name missing":     c.csr(key, "example.org"),
 		"a name too many":    c.csr(key, "example.org", "192.0.2.1", "www.example.org"),
 		"another name":       c.csr(key, "example.com", "192.0.2.1"),
@@ -155,6 +169,15 @@ func TestCSRMustBeTheOrders(t *testing.T) {
 	c.post(finalize, obj{"csr": good + "="}, signing{}).refused(t, "malformed")
 	c.post(finalize, nil, signing{}).refused(t, "malformed")
 	c.post(finalize, obj{"csr": good}, signing{}).ok(t)
+}
+
+func encodeCSR(t *testing.T, key crypto.Signer, c *x509.CertificateRequest) string {
+	t.Helper()
+	der, err := x509.CreateCertificateRequest(rand.Reader, c, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.RawURLEncoding.EncodeToString(der)
 }
 
 func TestAuthorizationsAndChallenges(t *testing.T) {
@@ -216,7 +239,46 @@ func TestOthersCannotLook(t *testing.T) {
 		thief.post(u, nil, signing{}).refused(t, "unauthorized")
 	}
 	thief.post(c.kid, nil, signing{}).refused(t, "unauthorized")
+	thief.post(c.post(c.kid, nil, signing{}).json["orders"].(string), nil, signing{}).refused(t, "unauthorized")
+	az := c.post(order.json["authorizations"].([]any)[0].(string), nil, signing{}).ok(t)
+	thief.post(az.json["challenges"].([]any)[1].(obj)["url"].(string), "{}", signing{}).refused(t, "unauthorized")
+	key, _ := newKey()
+	thief.post(order.json["finalize"].(string), obj{"csr": c.csr(key, "example.org")}, signing{}).refused(t, "unauthorized")
+	replaces := obj{"identifiers": identifiers("example.org"), "replaces": ariID(chain[0])}
+	ca.RenewalInfo()
+	thief.post(c.dir["newOrder"].(string), replaces, signing{}).refusedFor(t, "malformed", "no certificate of yours")
 	thief.post(c.dir["revokeCert"].(string), obj{"certificate": base64.RawURLEncoding.EncodeToString(chain[0].Raw)}, signing{}).refused(t, "unauthorized")
+}
+
+func TestWhatIsNotThere(t *testing.T) {
+	ca := New(t).RenewalInfo()
+	c := newHand(t, ca).register()
+	for _, kind := range []string{Order, Authz, Challenge, Finalize, Certificate} {
+		c.post(ca.url(kind, "99"), nil, signing{}).refusedFor(t, "malformed", "no such")
+	}
+	url, _ := c.issue("http-01", "example.org")
+	c.post(url+"/1", nil, signing{}).refusedFor(t, "malformed", "no such") // alternates are off
+	c.post(c.dir["newOrder"].(string), obj{"identifiers": identifiers("example.org"), "replaces": "AAAA.AAAA"}, signing{}).refused(t, "malformed")
+}
+
+func TestReadingWantsAnEmptyPayload(t *testing.T) {
+	ca := New(t).Tolerate()
+	c := newHand(t, ca).register()
+	cert, _ := c.issue("http-01", "example.org")
+	url, order := c.order("http-01", "example.org")
+	authz := order.json["authorizations"].([]any)[0].(string)
+	orders := c.post(c.kid, nil, signing{}).json["orders"].(string)
+	for _, u := range []string{cert, url, orders} {
+		c.post(u, "{}", signing{}).refusedFor(t, "malformed", "POST-as-GET")
+	}
+	c.post(authz, "{}", signing{}).refusedFor(t, "malformed", "status")
+	c.post(authz, obj{"status": "deactivated"}, signing{}).ok(t)
+	c.post(authz, obj{"status": "deactivated"}, signing{}).refusedFor(t, "malformed", "is deactivated")
+	az := c.post(authz, nil, signing{}).ok(t)
+	c.post(az.json["challenges"].([]any)[1].(obj)["url"].(string), "{}", signing{}).refusedFor(t, "malformed", "is deactivated")
+	c.post(c.dir["newOrder"].(string), "{}", signing{}).refusedFor(t, "malformed", "no identifiers")
+	c.do("POST", c.dir["newNonce"].(string), nil, signing{}).refusedFor(t, "malformed", "only GET")
+	c.post(c.dir["revokeCert"].(string), obj{"certificate": "a+b="}, signing{}).refusedFor(t, "malformed", "base64url")
 }
 
 func TestFailedValidationIsToldInOrderAndAuthorization(t *testing.T) {
@@ -243,6 +305,10 @@ func TestHTTP01IsReallyFetched(t *testing.T) {
 	var host string
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host = r.Host
+		if strings.Contains(body, "404") {
+			w.WriteHeader(404)
+			body = strings.TrimPrefix(body, "404")
+		}
 		_, _ = io.WriteString(w, body)
 	}))
 	defer web.Close()
@@ -256,7 +322,7 @@ func TestHTTP01IsReallyFetched(t *testing.T) {
 		return fetchHTTP01(port, v)
 	})
 	for _, v := range []struct{ what, before, after, status string }{
-		{"exact", "", "", "ready"}, {"newline after", "", "\n", "invalid"}, {"wrong", "x", "", "invalid"},
+		{"exact", "", "", "ready"}, {"newline after", "", "\n", "invalid"}, {"wrong", "x", "", "invalid"}, {"right, but 404", "404", "", "invalid"},
 	} {
 		// the body is known only once the CA asks
 		ca.Validate("http-01", func(val Validation) *Problem {
