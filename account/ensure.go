@@ -1,0 +1,250 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"arid/acme"
+	"arid/keys"
+)
+
+// Registration is what an account is made with, where there is none.
+type Registration struct {
+	AcceptTerms bool
+	Contact     []string // addresses, see Contacts
+	EAB         *acme.EAB
+	Algo        keys.Algo // of a new key; "" is P-256
+	LockWait    time.Duration
+}
+
+// TermsError is a CA with terms of service that nobody has agreed to.
+type TermsError struct {
+	CA, URL string // the directory; the terms ("" where the CA does not say)
+}
+
+func (e *TermsError) Error() string {
+	if e.URL == "" {
+		return fmt.Sprintf("CA %q: its terms of service have not been accepted", e.CA)
+	}
+	return fmt.Sprintf("CA %q: its terms of service have not been accepted: %q", e.CA, e.URL)
+}
+
+// GoneError is an account that the CA does not have any more, or not as a
+// valid one.
+type GoneError struct {
+	CA   string
+	File string // what to move away for a new start
+	Err  error  // the CA's words; may be nil
+	What string
+}
+
+func (e *GoneError) Error() string {
+	text := fmt.Sprintf("CA %q: %s", e.CA, e.What)
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+func (e *GoneError) Unwrap() error { return e.Err }
+
+// Hint is what the user might do.
+func (e *GoneError) Hint() string {
+	return fmt.Sprintf("move %q away and register again", e.File)
+}
+
+// Lost turns the CA's answer that the account does not exist into a
+// *GoneError. Other errors come back as they are.
+func (s *Store) Lost(err error) error {
+	if short(err) != "accountDoesNotExist" {
+		return err
+	}
+	return &GoneError{CA: s.CA, File: s.idFile(), What: "does not know the account any more", Err: err}
+}
+
+// Ensure makes the client ready to sign with the account: one that is stored,
+// else one the CA knows by its key, else a new one. created tells the last.
+//
+//   - key and URL stored: nothing is asked and nothing written;
+//   - key stored: one newAccount with onlyReturnExisting, and the URL is kept.
+//     So is found what an earlier run made without hearing of it;
+//   - neither, or the CA does not know the key: registration, if allowed.
+//
+// Nothing is posted to register before the directory says that the terms
+// (*TermsError) and the external account (*EABError) are met. The key is on disk
+// before the CA sees it. When the CA refuses (*acme.Problem), a key made in
+// this run is removed again, and its folder if nothing else is in it; after
+// a network failure it stays, as the account may exist.
+func (s *Store) Ensure(ctx context.Context, c *acme.Client, r Registration) (a *Account, created bool, err error) {
+	a, err = s.Open()
+	if err != nil {
+		return nil, false, err
+	}
+	if a.known() {
+		c.UseAccount(a.Key, a.URL)
+		return a, false, nil
+	}
+	contact, err := Contacts(r.Contact)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := checkEAB(s.CA, r.EAB); err != nil {
+		return nil, false, err
+	}
+	request := acme.AccountRequest{Contact: contact, TermsOfServiceAgreed: r.AcceptTerms, EAB: r.EAB}
+	if a.Key == nil { // before anything is put on disk
+		if err := s.allowed(ctx, c, request); err != nil {
+			return nil, false, err
+		}
+	}
+	// A key outside the tree is never made or removed here, and to register
+	// one key twice gives one account (RFC 8555 §7.3.1): no lock is needed.
+	if s.KeyFile == "" {
+		unlock, err := s.lock(ctx, r.LockWait)
+		if err != nil {
+			return nil, false, err
+		}
+		defer unlock()
+		if a, err = s.Open(); err != nil { // another run may have been first
+			return nil, false, err
+		}
+		if a.known() {
+			c.UseAccount(a.Key, a.URL)
+			return a, false, nil
+		}
+	}
+	if a.Key == nil {
+		a, created, err = s.create(ctx, c, request, r.Algo)
+		return a, created, s.explain(err, request)
+	}
+	if a.URL, err = s.find(ctx, c, a); a.URL != "" || err != nil {
+		return a, false, err
+	}
+	if err := s.allowed(ctx, c, request); err != nil {
+		return nil, false, fmt.Errorf("account key %q is not registered: %w", s.keyFile(), err)
+	}
+	a, created, err = s.register(ctx, c, a, request)
+	return a, created, s.explain(err, request)
+}
+
+func (a *Account) known() bool { return a.Key != nil && a.URL != "" }
+
+// allowed holds the request against what the directory demands.
+func (s *Store) allowed(ctx context.Context, c *acme.Client, r acme.AccountRequest) error {
+	d, err := c.Directory(ctx)
+	if err != nil {
+		return err
+	}
+	if d.Meta.TermsOfService != "" && !r.TermsOfServiceAgreed {
+		return &TermsError{s.CA, d.Meta.TermsOfService}
+	}
+	if d.Meta.ExternalAccountRequired && r.EAB == nil {
+		return s.wantsEAB()
+	}
+	return nil
+}
+
+func (s *Store) wantsEAB() error {
+	return &EABError{s.CA, "it makes accounts only for its customers (external account binding)"}
+}
+
+// find asks the CA for the URL of the key's account, and stores it; "" if it has none.
+func (s *Store) find(ctx context.Context, c *acme.Client, a *Account) (string, error) {
+	found, err := c.NewAccount(ctx, a.Key, acme.AccountRequest{OnlyReturnExisting: true})
+	switch {
+	case short(err) == "accountDoesNotExist":
+		return "", nil
+	case short(err) == "unauthorized": // RFC 8555 §7.3.6: deactivated
+		return "", s.invalid(err)
+	case err != nil:
+		return "", err
+	case !valid(found.Status):
+		return "", s.invalid(fmt.Errorf("status %q", found.Status))
+	}
+	return found.URL, s.save(found.URL, found.Raw)
+}
+
+func (s *Store) invalid(err error) error {
+	return &GoneError{CA: s.CA, File: s.keyFile(), What: "the account of this key is not valid any more", Err: err}
+}
+
+// valid tells whether an account of that status can order. Some CAs leave
+// the status out of what they send for an existing account.
+func valid(status string) bool { return status == "" || status == "valid" }
+
+// create makes a key and registers it.
+func (s *Store) create(ctx context.Context, c *acme.Client, r acme.AccountRequest, algo keys.Algo) (*Account, bool, error) {
+	if algo == "" {
+		algo = keys.P256
+	}
+	key, err := keys.Generate(algo)
+	if err != nil {
+		return nil, false, err
+	}
+	text, err := keys.MarshalPEM(key)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := s.write(s.inFolder("account_key.pem"), text); err != nil {
+		return nil, false, err
+	}
+	a, created, err := s.register(ctx, c, &Account{Key: key}, r)
+	if err != nil && refused(err) {
+		if e := s.forget(); e != nil {
+			err = errors.Join(err, e)
+		}
+	}
+	return a, created, err
+}
+
+// register posts newAccount and stores what came back.
+func (s *Store) register(ctx context.Context, c *acme.Client, a *Account, r acme.AccountRequest) (*Account, bool, error) {
+	made, err := c.NewAccount(ctx, a.Key, r)
+	if err != nil {
+		return nil, false, err
+	}
+	if !valid(made.Status) {
+		return nil, false, s.invalid(fmt.Errorf("status %q", made.Status))
+	}
+	a.URL = made.URL
+	return a, made.Created, s.save(made.URL, made.Raw)
+}
+
+// explain finds in a refusal what the directory kept back: a CA may want terms
+// or an external account without saying so there.
+func (s *Store) explain(err error, r acme.AccountRequest) error {
+	var p *acme.Problem
+	if !errors.As(err, &p) {
+		return err
+	}
+	switch p.Short() {
+	case "externalAccountRequired":
+		if r.EAB == nil {
+			return s.wantsEAB()
+		}
+	case "userActionRequired", "agreementRequired": // the latter is Boulder's
+		if !r.TermsOfServiceAgreed {
+			return &TermsError{s.CA, p.Instance} // RFC 8555 §7.3.3
+		}
+	}
+	return err
+}
+
+// short is the CA's word for a refusal, "" where err is none.
+func short(err error) string {
+	var p *acme.Problem
+	if !errors.As(err, &p) {
+		return ""
+	}
+	return p.Short()
+}
+
+// refused tells whether the CA surely made no account: it said so, and not
+// that it is in trouble or too busy.
+func refused(err error) bool {
+	var p *acme.Problem
+	var later *acme.TemporaryError
+	return errors.As(err, &p) && !errors.As(err, &later) && p.Status < 500
+}

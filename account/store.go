@@ -1,0 +1,333 @@
+// Package account keeps ACME accounts on disk, one folder per CA in the form
+// that dehydrated has, and finds or makes them at the CA.
+//
+//	ACCOUNTDIR/<FolderName(CA)>/  may be a symlink
+//	  account_key.pem             PEM or JWK
+//	  account_id.json             {"url":"<account URL>"}
+//	  registration_info.json      the account object as the CA sent it
+//	  deactivated                 empty marker
+//	  .arid.lock                  flock while the account is looked up or made
+//
+// Directories are made with mode 0777 and files with 0666: the umask or a
+// default ACL decides, and the umask is 077.
+package account
+
+import (
+	"context"
+	"crypto"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"arid/internal/atomicfile"
+	"arid/keys"
+)
+
+// Store is the place of the account at one CA.
+type Store struct {
+	Dir string // ACCOUNTDIR
+	CA  string // directory URL
+
+	// KeyFile is an account key outside the tree (-p). It has to exist, and
+	// nothing is changed but its side files KEYFILE.json and KEYFILE_id.json
+	// (dehydrated), where they can be written. The account URL is also read
+	// from acmems' registration.json or certbot's regr.json beside the key.
+	KeyFile string
+
+	// Base is BASEDIR, where dehydrated before 0.4 had private_key.pem. Where the
+	// tree has no key, that one is used in place; dehydrated itself would move
+	// it. "" looks for none.
+	Base string
+}
+
+// Account is what the disk knows of an account.
+type Account struct {
+	Key crypto.Signer // nil: there is none yet
+	URL string        // "": not known yet, the CA can tell
+}
+
+// KeyError is an account key that is there and cannot be used, or one named
+// by the user that is not there.
+type KeyError struct {
+	File string
+	Err  error
+}
+
+func (e *KeyError) Error() string { return fmt.Sprintf("account key %q: %v", e.File, e.Err) }
+
+func (e *KeyError) Unwrap() error { return e.Err }
+
+// DeactivatedError is an account that was deactivated from here.
+type DeactivatedError struct {
+	Path string // the account's folder
+}
+
+func (e *DeactivatedError) Error() string {
+	return fmt.Sprintf("the account in %q has been deactivated", e.Path)
+}
+
+// Hint is what the user might do.
+func (e *DeactivatedError) Hint() string {
+	return fmt.Sprintf("move %q away to register a new account", e.Path)
+}
+
+// FolderName is the name of a CA's folder: the directory URL and a newline in
+// base64url. The newline is dehydrated's, who keeps it for the sake of the
+// folders that are there.
+func FolderName(caURL string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(caURL + "\n"))
+}
+
+// Path is the account's folder, also with KeyFile.
+func (s *Store) Path() string { return filepath.Join(s.Dir, FolderName(s.CA)) }
+
+func (s *Store) inFolder(name string) string { return filepath.Join(s.Path(), name) }
+
+// keyFile is the file the key is read from. In the tree it may be missing.
+func (s *Store) keyFile() string {
+	if s.KeyFile != "" {
+		return s.KeyFile
+	}
+	file := s.inFolder("account_key.pem")
+	if s.Base == "" || exists(file) {
+		return file
+	}
+	if old := filepath.Join(s.Base, "private_key.pem"); exists(old) {
+		return old
+	}
+	return file
+}
+
+// idFile and infoFile are dehydrated's two side files (its -p has them beside
+// the key, the dots and lines as they come).
+func (s *Store) idFile() string {
+	if s.KeyFile != "" {
+		return s.KeyFile + "_id.json"
+	}
+	return s.inFolder("account_id.json")
+}
+
+func (s *Store) infoFile() string {
+	if s.KeyFile != "" {
+		return s.KeyFile + ".json"
+	}
+	return s.inFolder("registration_info.json")
+}
+
+// exists is true for a dangling symlink too: what is there is not ours to replace.
+func exists(file string) bool {
+	_, err := os.Lstat(file)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// Open reads the account; nothing is written and nobody is asked. Without a
+// key in the tree, Account.Key is nil. A key that is there and cannot be read
+// is a *KeyError, a deactivated account a *DeactivatedError.
+func (s *Store) Open() (*Account, error) {
+	if s.KeyFile == "" && exists(s.inFolder("deactivated")) {
+		return nil, &DeactivatedError{s.Path()}
+	}
+	file := s.keyFile()
+	if s.KeyFile == "" && !exists(file) {
+		return &Account{}, nil
+	}
+	key, err := keys.Read(file)
+	if err == nil {
+		err = keys.Check(key.Public())
+	}
+	if err != nil {
+		return nil, keyError(file, err)
+	}
+	url, err := s.readURL(key)
+	if err != nil {
+		return nil, err
+	}
+	return &Account{Key: key, URL: url}, nil
+}
+
+// keyError says the file's name once: fs and keys have it in their errors too.
+func keyError(file string, err error) error {
+	var path *fs.PathError
+	var parse *keys.ParseError
+	switch {
+	case errors.As(err, &path):
+		err = path.Err
+	case errors.As(err, &parse):
+		err = &keys.ParseError{What: parse.What, Err: parse.Err}
+	}
+	return &KeyError{file, err}
+}
+
+// readURL is the stored account URL, "" if there is none that can be relied on:
+// missing, damaged, or {"id":…} of dehydrated 0.6.4 and 0.6.5.
+func (s *Store) readURL(key crypto.Signer) (string, error) {
+	var id struct {
+		URL string `json:"url"`
+		CA  string `json:"ca"` // ours, with KeyFile only
+	}
+	if err := readJSON(s.idFile(), &id); err != nil {
+		return "", err
+	}
+	if s.KeyFile == "" {
+		return goodURL(id.URL), nil
+	}
+	// One key may serve several CAs, and its side files tell which one only
+	// where arid wrote them.
+	if id.CA == s.CA || id.CA == "" && sameHost(id.URL, s.CA) {
+		if u := goodURL(id.URL); u != "" {
+			return u, nil
+		}
+	}
+	return s.foreignURL(key)
+}
+
+// foreignURL is the account URL in the file that acmems (registration.json) or
+// certbot (regr.json) keeps beside its key.
+func (s *Store) foreignURL(key crypto.Signer) (string, error) {
+	for _, name := range []string{"registration.json", "regr.json"} {
+		var r struct {
+			URI  string `json:"uri"`
+			Body struct {
+				Key json.RawMessage `json:"key"` // public JWK; certbot leaves it out
+			} `json:"body"`
+		}
+		if err := readJSON(filepath.Join(filepath.Dir(s.KeyFile), name), &r); err != nil {
+			return "", err
+		}
+		if !sameHost(r.URI, s.CA) {
+			continue
+		}
+		if pub := keys.PublicJWK(r.Body.Key); pub != nil && !keys.Fits(pub, key) {
+			continue // of another key
+		}
+		if u := goodURL(r.URI); u != "" {
+			return u, nil
+		}
+	}
+	return "", nil
+}
+
+// maxJSON bounds the side files.
+const maxJSON = 64 << 10
+
+// readJSON reads an object into v. A missing or damaged file leaves v as it is:
+// these files only keep what the CA can be asked for.
+func readJSON(file string, v any) error {
+	data, err := atomicfile.ReadFile(file, maxJSON)
+	if errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	if err == nil {
+		_ = json.Unmarshal(data, v)
+	}
+	return nil
+}
+
+// goodURL is text if it can be an account's URL, else "".
+func goodURL(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || strings.ContainsAny(text, " \"\\") {
+		return ""
+	}
+	return text
+}
+
+func sameHost(a, b string) bool {
+	x, err := url.Parse(a)
+	if err != nil {
+		return false
+	}
+	y, err := url.Parse(b)
+	return err == nil && x.Host == y.Host
+}
+
+// save stores what the CA told: the account's URL, and its object where none is
+// stored yet. Beside a KeyFile that is worth a try only: the key may lie
+// where this user cannot write, and the CA can be asked again.
+func (s *Store) save(accountURL string, object []byte) error {
+	id := map[string]string{"url": accountURL}
+	if s.KeyFile != "" {
+		id["ca"] = s.CA
+	}
+	text, err := json.Marshal(id)
+	if err != nil {
+		return err
+	}
+	if len(object) > 0 && !exists(s.infoFile()) {
+		err = s.write(s.infoFile(), object)
+	}
+	if err == nil {
+		err = s.write(s.idFile(), append(text, '\n'))
+	}
+	if s.KeyFile != "" {
+		return nil
+	}
+	return err
+}
+
+func (s *Store) write(file string, data []byte) error {
+	return atomicfile.WriteFile(file, data, atomicfile.Options{})
+}
+
+// makeFolder makes the account's folder, and puts its name on the disk: the key
+// in it must survive a power loss.
+func (s *Store) makeFolder() error {
+	if err := os.MkdirAll(s.Dir, 0o777); err != nil {
+		return err
+	}
+	err := os.Mkdir(s.Path(), 0o777)
+	if errors.Is(err, fs.ErrExist) { // a symlink as well
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, dir := range []string{s.Dir, filepath.Dir(filepath.Clean(s.Dir))} {
+		if err := syncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func syncDir(path string) error {
+	dir, err := os.OpenRoot(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return atomicfile.SyncDir(dir)
+}
+
+// lock makes the folder and takes the account's lock in it.
+func (s *Store) lock(ctx context.Context, wait time.Duration) (unlock func(), err error) {
+	for range 10 {
+		if err := s.makeFolder(); err != nil {
+			return nil, err
+		}
+		unlock, err = atomicfile.Lock(ctx, s.inFolder(lockName), wait)
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		// Another run was refused and took its folder away.
+	}
+	return unlock, err
+}
+
+const lockName = ".arid.lock"
+
+// forget removes a new account's key, and the folder if that is all there was
+// in it. The lock is held; who waits for it sees that its file is gone.
+func (s *Store) forget() error {
+	err := os.Remove(s.inFolder("account_key.pem"))
+	_ = os.Remove(s.inFolder(lockName))
+	_ = os.Remove(s.Path())
+	return err
+}
