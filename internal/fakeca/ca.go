@@ -146,7 +146,7 @@ func Start(modes ...Mode) (*CA, error) {
 	if ca.issuer, err = newIssuer(); err != nil {
 		return nil, err
 	}
-	if ca.tls, err = newServerTLS(); err != nil {
+	if ca.tls, err = newServerTLS(ca.done); err != nil {
 		return nil, err
 	}
 	var l net.Listener

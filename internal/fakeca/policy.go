@@ -183,6 +183,11 @@ func (ca *CA) ValidateHTTP(port int) *CA {
 	return ca.Validate("http-01", func(v Validation) *Problem { return fetchHTTP01(port, v) })
 }
 
+// ValidateALPN really tries tls-alpn-01 challenges, at 127.0.0.1:port.
+func (ca *CA) ValidateALPN(port int) *CA {
+	return ca.Validate("tls-alpn-01", func(v Validation) *Problem { return tryALPN(port, v) })
+}
+
 // Tolerate lets the test pass although the client broke the protocol.
 func (ca *CA) Tolerate() *CA {
 	return ca.with(func() { ca.tolerant = true })

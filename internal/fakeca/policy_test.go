@@ -4,8 +4,11 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"io"
 	"net"
@@ -343,6 +346,82 @@ func TestHTTP01IsReallyFetched(t *testing.T) {
 	_ = l.Close()
 	ca.ValidateHTTP(free)
 	url, _ := c.order("http-01", "2001:db8::1")
+	if a := c.post(url, nil, signing{}).ok(t); a.json["error"].(obj)["type"] != errorPrefix+"connection" {
+		t.Errorf("%s", a.body)
+	}
+}
+
+func TestALPN01IsReallyTried(t *testing.T) {
+	ca := New(t)
+	c := newHand(t, ca).register()
+	for _, v := range []struct {
+		what, name, server string
+		change             func(*x509.Certificate)
+		protos             []string
+		status             string
+	}{
+		{"right", "example.org", "example.org", nil, nil, "ready"},
+		{"right for IPv4", "192.0.2.1", "1.2.0.192.in-addr.arpa", nil, nil, "ready"},
+		{"right for IPv6", "2001:db8::1", "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", nil, nil, "ready"},
+		{"one name more", "example.org", "example.org", func(c *x509.Certificate) { c.DNSNames = append(c.DNSNames, "www.example.org") }, nil, "invalid"},
+		{"not critical", "example.org", "example.org", func(c *x509.Certificate) { c.ExtraExtensions[0].Critical = false }, nil, "invalid"},
+		{"without extension", "example.org", "example.org", func(c *x509.Certificate) { c.ExtraExtensions = nil }, nil, "invalid"},
+		{"wrong digest", "example.org", "example.org", func(c *x509.Certificate) { c.ExtraExtensions[0].Value[9] ^= 1 }, nil, "invalid"},
+		{"no ALPN", "example.org", "example.org", nil, []string{}, "invalid"},
+	} {
+		t.Run(v.what, func(t *testing.T) {
+			var asked string
+			var cert tls.Certificate
+			protos := []string{"acme-tls/1"}
+			if v.protos != nil {
+				protos = v.protos
+			}
+			l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{NextProtos: protos, GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+				asked = h.ServerName
+				return &cert, nil
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = l.Close() }()
+			go func() {
+				for {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					_ = conn.(*tls.Conn).Handshake()
+					_ = conn.Close()
+				}
+			}()
+			ca.Validate("tls-alpn-01", func(val Validation) *Problem {
+				sum := sha256.Sum256([]byte(val.KeyAuth))
+				value, _ := asn1.Marshal(sum[:])
+				key, _ := newKey()
+				tmpl := caTemplate("")
+				tmpl.IsCA, tmpl.ExtraExtensions = false, []pkix.Extension{{Id: acmeIdentifier, Critical: true, Value: value}}
+				addName(tmpl, val.Name)
+				if v.change != nil {
+					v.change(tmpl)
+				}
+				made, err := sign(tmpl, key, signer{})
+				if err != nil {
+					t.Error(err)
+				}
+				cert = tls.Certificate{Certificate: [][]byte{made.cert.Raw}, PrivateKey: key}
+				return tryALPN(l.Addr().(*net.TCPAddr).Port, val)
+			})
+			url, _ := c.order("tls-alpn-01", v.name)
+			if a := c.post(url, nil, signing{}).ok(t); a.json["status"] != v.status {
+				t.Errorf("%s", a.body)
+			}
+			if v.status == "ready" && asked != v.server {
+				t.Errorf("server name %q, want %q", asked, v.server)
+			}
+		})
+	}
+	ca.ValidateALPN(1)
+	url, _ := c.order("tls-alpn-01", "example.org")
 	if a := c.post(url, nil, signing{}).ok(t); a.json["error"].(obj)["type"] != errorPrefix+"connection" {
 		t.Errorf("%s", a.body)
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -253,6 +254,16 @@ func TestTLSThatIsWrong(t *testing.T) {
 	defer client.CloseIdleConnections()
 	if _, err := client.Get(ca.URL()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestSilentTLSLastsUntilTheClientGivesUp(t *testing.T) {
+	ca := New(t).SilentTLS()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	req, _ := http.NewRequestWithContext(ctx, "GET", ca.URL(), nil)
+	if _, err := ca.HTTPClient().Do(req); !errors.Is(err, context.DeadlineExceeded) || ca.Count() != 0 || ca.Connections() != 1 {
+		t.Errorf("%v, %d requests, %d connections", err, ca.Count(), ca.Connections())
 	}
 }
 

@@ -16,15 +16,17 @@ type serverTLS struct {
 	mu      sync.Mutex
 	serving tls.Certificate
 	max     uint16 // highest version, 0 for no limit
+	silent  bool   // handshakes are never answered
 	ca      signer
+	done    <-chan struct{}
 }
 
-func newServerTLS() (*serverTLS, error) {
+func newServerTLS(done <-chan struct{}) (*serverTLS, error) {
 	root, err := newRoot("Fake TLS Root")
 	if err != nil {
 		return nil, err
 	}
-	s := &serverTLS{root: root.cert, ca: root}
+	s := &serverTLS{root: root.cert, ca: root, done: done}
 	s.serving, err = s.certificate(time.Now().Add(-time.Hour), time.Now().Add(10*365*24*time.Hour), "127.0.0.1", "localhost")
 	return s, err
 }
@@ -61,11 +63,16 @@ func (s *serverTLS) config() *tls.Config {
 	}
 	base.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.max == 0 {
+		silent, max := s.silent, s.max
+		s.mu.Unlock()
+		if silent {
+			<-s.done
+			return nil, net.ErrClosed
+		}
+		if max == 0 {
 			return nil, nil
 		}
-		return &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: s.max, GetCertificate: base.GetCertificate}, nil
+		return &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: max, GetCertificate: base.GetCertificate}, nil
 	}
 	return base
 }
@@ -99,5 +106,13 @@ func (ca *CA) OldTLS() *CA {
 	ca.tls.mu.Lock()
 	defer ca.tls.mu.Unlock()
 	ca.tls.max = tls.VersionTLS11
+	return ca
+}
+
+// SilentTLS accepts connections and never answers a handshake.
+func (ca *CA) SilentTLS() *CA {
+	ca.tls.mu.Lock()
+	defer ca.tls.mu.Unlock()
+	ca.tls.silent = true
 	return ca
 }

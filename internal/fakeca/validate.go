@@ -1,14 +1,20 @@
 package fakeca
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -126,6 +132,74 @@ func fetchHTTP01(port int, v Validation) *Problem {
 		return refuse(403, "unauthorized", "the key authorization file from %s was %s, wanted %s", where, quoteShort(body), fmt.Sprintf("%q", v.KeyAuth))
 	}
 	return nil
+}
+
+// acmeIdentifier is the extension of RFC 8737 §6.1.
+var acmeIdentifier = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 31}
+
+// tryALPN is RFC 8737 §3, but always at 127.0.0.1:port; for addresses the
+// server name is the reverse-mapping name (RFC 8738 §6).
+func tryALPN(port int, v Validation) *Problem {
+	serverName := v.Name
+	if a, err := netip.ParseAddr(v.Name); err == nil {
+		serverName = reverseName(a)
+	}
+	d := tls.Dialer{
+		NetDialer: &net.Dialer{Timeout: 10 * time.Second},
+		// What is checked below replaces the usual check: the certificate is self-signed.
+		Config: &tls.Config{ServerName: serverName, NextProtos: []string{"acme-tls/1"}, MinVersion: tls.VersionTLS12, InsecureSkipVerify: true},
+	}
+	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return refuse(400, "connection", "tls-alpn-01 for %s: %v", v.Name, err)
+	}
+	defer func() { _ = conn.Close() }()
+	state := conn.(*tls.Conn).ConnectionState()
+	if state.NegotiatedProtocol != "acme-tls/1" {
+		return refuse(403, "unauthorized", "protocol %q instead of acme-tls/1", state.NegotiatedProtocol)
+	}
+	cert := state.PeerCertificates[0]
+	if err := cert.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature); err != nil {
+		return refuse(403, "unauthorized", "certificate is not self-signed: %v", err)
+	}
+	var names []string
+	names = append(names, cert.DNSNames...)
+	for _, ip := range cert.IPAddresses {
+		names = append(names, ipString(ip))
+	}
+	if !slices.Equal(names, []string{v.Name}) || len(cert.EmailAddresses)+len(cert.URIs) > 0 {
+		return refuse(403, "unauthorized", "certificate is for %q, wanted just %q", names, v.Name)
+	}
+	sum := sha256.Sum256([]byte(v.KeyAuth))
+	for _, e := range cert.Extensions {
+		if !e.Id.Equal(acmeIdentifier) {
+			continue
+		}
+		var value []byte
+		if rest, err := asn1.Unmarshal(e.Value, &value); err != nil || len(rest) > 0 || !e.Critical || !bytes.Equal(value, sum[:]) {
+			return refuse(403, "unauthorized", "acmeIdentifier is %x, critical %t; wanted the octet string %x", e.Value, e.Critical, sum)
+		}
+		return nil
+	}
+	return refuse(403, "unauthorized", "certificate has no acmeIdentifier")
+}
+
+// reverseName is the in-addr.arpa or ip6.arpa name of an address, without a dot at the end.
+func reverseName(a netip.Addr) string {
+	raw := a.AsSlice()
+	slices.Reverse(raw)
+	var b strings.Builder
+	for _, octet := range raw {
+		if a.Is4() {
+			fmt.Fprintf(&b, "%d.", octet)
+		} else {
+			fmt.Fprintf(&b, "%x.%x.", octet&15, octet>>4)
+		}
+	}
+	if a.Is4() {
+		return b.String() + "in-addr.arpa"
+	}
+	return b.String() + "ip6.arpa"
 }
 
 func quoteShort(b []byte) string {
