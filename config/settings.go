@@ -1,0 +1,272 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Kind says how a setting's text is checked and read.
+type Kind string
+
+// The kinds of settings. A Bool is yes or no. A Duration is Go's (90s, 10m,
+// 1h30m) or a plain number of seconds.
+const (
+	Word     Kind = "word"
+	Path     Kind = "path"
+	Bool     Kind = "yes|no"
+	Integer  Kind = "number"
+	Duration Kind = "duration"
+)
+
+// Setting is one row of the table of everything that can be set.
+type Setting struct {
+	Name     string
+	Kind     Kind
+	Default  string // "$BASEDIR/…" is relative to BASEDIR
+	Flag     string // long flag without dashes, "" none
+	Opposite bool   // giving the flag means "no"
+	Help     string // one line
+	Secret   bool   // its value is never shown
+	Unused   bool   // dehydrated's, without effect here: known so that nobody is warned
+
+	check func(value string) error
+}
+
+// Env is the environment variable that sets it, "" if there is none:
+// ARID_HOOK_… is what hooks are told, and never read as a setting.
+func (s Setting) Env() string {
+	if strings.HasPrefix(s.Name, "HOOK_") {
+		return ""
+	}
+	return "ARID_" + s.Name
+}
+
+// Known returns the table of settings. The names are dehydrated's, and arid's
+// own in the same style.
+func Known() []Setting {
+	return []Setting{
+		{Name: "BASEDIR", Kind: Path, Flag: "base", Help: "directory that the other paths are derived from"},
+		{Name: "CA", Kind: Word, Default: "letsencrypt", Flag: "ca", Help: "the CA: a preset's name or the URL of a directory"},
+		{Name: "CA_BUNDLE", Kind: Path, Flag: "ca-bundle", Help: "PEM roots for the CA's own TLS, added to the system's"},
+		{Name: "IP_VERSION", Kind: Word, Help: "connect over IPv4 only (4) or IPv6 only (6)", check: oneOf("4", "6")},
+		{Name: "CURL_OPTS", Kind: Word, Help: "options for curl; those with a meaning here are honoured"},
+
+		{Name: "ACCOUNTDIR", Kind: Path, Default: "$BASEDIR/accounts", Help: "accounts, one directory for each CA"},
+		{Name: "ACCOUNT_KEY", Kind: Path, Flag: "account-key", Help: "account key outside ACCOUNTDIR"},
+		{Name: "ACCOUNT_KEY_ALGO", Kind: Word, Default: "prime256v1", Help: "type of a new account key", check: checkAlgo},
+		{Name: "ACCOUNT_KEYSIZE", Kind: Integer, Default: "4096", Help: "bits of a new account key of type rsa", check: between(2048, 8192)},
+		{Name: "CONTACT_EMAIL", Kind: Word, Flag: "contact", Help: "address that the CA may write to", check: checkContact},
+		{Name: "EAB_KID", Kind: Word, Flag: "eab-kid", Help: "external account binding: the key's id"},
+		{Name: "EAB_HMAC_KEY", Kind: Word, Flag: "eab-hmac-file", Secret: true, Help: "external account binding: the key, in base64"},
+
+		{Name: "DOMAINS_TXT", Kind: Path, Default: "$BASEDIR/domains.txt", Flag: "domains-txt", Help: "list of certificates"},
+		{Name: "DOMAINS_D", Kind: Path, Help: "directory of configs, one for each certificate"},
+		{Name: "CONFIG_D", Kind: Path, Help: "directory of *.sh files read after the config file"},
+		{Name: "CERTDIR", Kind: Path, Default: "$BASEDIR/certs", Flag: "out", Help: "certificates, one directory each"},
+		{Name: "LOCKFILE", Kind: Path, Default: "$BASEDIR/lock", Help: "lock shared with dehydrated"},
+		{Name: "LOCK_WAIT", Kind: Duration, Default: "0", Flag: "lock-wait", Help: "how long to wait for another run"},
+
+		{Name: "CHALLENGETYPE", Kind: Word, Default: "http-01", Flag: "challenge", Help: "how the CA validates names",
+			check: oneOf("http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01")},
+		{Name: "WELLKNOWN", Kind: Path, Default: "/var/www/dehydrated", Flag: "wellknown", Help: "directory for http-01 tokens, served as /.well-known/acme-challenge/"},
+		{Name: "ALPNCERTDIR", Kind: Path, Default: "$BASEDIR/alpn-certs", Flag: "alpn", Help: "directory for tls-alpn-01 certificates"},
+		{Name: "HOOK", Kind: Word, Flag: "hook", Help: "program to call at each step, or a function of the config file"},
+		{Name: "HOOK_CHAIN", Kind: Bool, Default: "no", Flag: "hook-chain", Help: "call the hook once for all challenges"},
+		{Name: "HOOK_TIMEOUT", Kind: Duration, Default: "1h", Help: "end a hook after this time, 0 never"},
+		{Name: "HOOK_UNCHANGED", Kind: Bool, Default: "no", Help: "call unchanged_cert for certificates that are not due"},
+
+		{Name: "KEY_ALGO", Kind: Word, Default: "prime256v1", Flag: "algo", Help: "type of a certificate's key", check: checkAlgo},
+		{Name: "KEYSIZE", Kind: Integer, Default: "4096", Help: "bits of a key of type rsa", check: between(2048, 8192)},
+		{Name: "PRIVATE_KEY_RENEW", Kind: Bool, Default: "yes", Flag: "reuse-key", Opposite: true, Help: "make a new key for each renewal"},
+		{Name: "PRIVATE_KEY_ROLLOVER", Kind: Bool, Default: "no", Help: "keep the next key at hand"},
+		{Name: "KEY_MODE", Kind: Word, Help: "mode of key files, such as 0640", check: checkKeyMode},
+		{Name: "KEY_GROUP", Kind: Word, Help: "group of key files"},
+		{Name: "KEEP_VERSIONS", Kind: Integer, Default: "3", Help: "versions of a certificate to keep", check: between(1, 1000)},
+		{Name: "CSR_SUBJECT", Kind: Word, Flag: "subject", Help: "subject of the request, such as CN=example.org,O=Example"},
+		{Name: "OCSP_MUST_STAPLE", Kind: Bool, Default: "no", Flag: "must-staple", Help: "ask for a certificate that requires OCSP stapling"},
+		{Name: "ACME_PROFILE", Kind: Word, Flag: "profile", Help: "certificate profile, as the CA names it"},
+		{Name: "PREFERRED_CHAIN", Kind: Word, Flag: "preferred-chain", Help: "choose the chain with an issuer of this common name"},
+
+		{Name: "RENEW_DAYS", Kind: Word, Flag: "renew-days", Help: "renew this long before the end: days (30, 30d) or a share of the lifetime (33%)", check: checkRenewDays},
+		{Name: "KEEP_GOING", Kind: Bool, Default: "yes", Flag: "fail-fast", Opposite: true, Help: "go on with the next certificate after a failure"},
+		{Name: "PARALLEL", Kind: Integer, Default: "1", Flag: "parallel", Help: "certificates to work on at once", check: between(1, 1000)},
+		{Name: "TIMEOUT", Kind: Duration, Default: "10m", Flag: "timeout", Help: "how long to wait for the CA, for each certificate"},
+		{Name: "ORDER_TIMEOUT", Kind: Integer, Default: "0", Help: "seconds to wait for an order, 0 no limit of its own", check: between(0, 1<<30)},
+		{Name: "VALIDATION_TIMEOUT", Kind: Integer, Default: "0", Help: "seconds to wait for a validation, 0 no limit of its own", check: between(0, 1<<30)},
+		{Name: "OCSP_FETCH", Kind: Bool, Default: "no", Help: "keep an OCSP response beside the certificate"},
+		{Name: "OCSP_DAYS", Kind: Integer, Default: "5", Help: "fetch a new OCSP response after so many days", check: between(0, 3650)},
+		{Name: "AUTO_CLEANUP", Kind: Bool, Default: "no", Help: "archive superseded files after each run"},
+		{Name: "AUTO_CLEANUP_DELETE", Kind: Bool, Default: "no", Help: "delete superseded files after each run"},
+
+		{Name: "DEHYDRATED_USER", Kind: Word, Help: "user that dehydrated's mode is to run as"},
+		{Name: "DEHYDRATED_GROUP", Kind: Word, Help: "group that dehydrated's mode is to run as"},
+		{Name: "API", Kind: Word, Default: "auto", Unused: true, Help: "version of the ACME protocol: only 2 is left", check: checkAPI},
+		{Name: "OLDCA", Kind: Word, Unused: true, Help: "CA of the first protocol version"},
+		{Name: "CHAINCACHE", Kind: Path, Default: "$BASEDIR/chains", Unused: true, Help: "chains of the first protocol version"},
+		{Name: "OPENSSL", Kind: Word, Default: "openssl", Unused: true, Help: "the openssl program"},
+		{Name: "OPENSSL_CNF", Kind: Path, Unused: true, Help: "openssl's configuration"},
+	}
+}
+
+func (s Setting) valid(v string) error {
+	if strings.ContainsAny(v, "\x00") {
+		return fmt.Errorf("a NUL byte")
+	}
+	if v == "" {
+		return nil
+	}
+	switch s.Kind {
+	case Bool:
+		if v != "yes" && v != "no" {
+			return fmt.Errorf("neither yes nor no")
+		}
+	case Integer:
+		if _, err := strconv.Atoi(v); err != nil {
+			return fmt.Errorf("not a number")
+		}
+	case Duration:
+		if _, err := parseDuration(v); err != nil {
+			return err
+		}
+	case Path:
+		if strings.ContainsAny(v, "\n") {
+			return fmt.Errorf("a line break in a path")
+		}
+	}
+	if s.check != nil {
+		return s.check(v)
+	}
+	return nil
+}
+
+func parseDuration(v string) (time.Duration, error) {
+	if digits(v) {
+		v += "s"
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("not a duration such as 90s, 10m or 1h30m")
+	}
+	return d, nil
+}
+
+func oneOf(words ...string) func(string) error {
+	return func(v string) error {
+		if !slices.Contains(words, v) {
+			return fmt.Errorf("not one of %s", strings.Join(words, ", "))
+		}
+		return nil
+	}
+}
+
+func between(low, high int) func(string) error {
+	return func(v string) error {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < low || n > high {
+			return fmt.Errorf("not a number from %d to %d", low, high)
+		}
+		return nil
+	}
+}
+
+var rsaAlgo = regexp.MustCompile(`^rsa([0-9]{4})?$`)
+
+func checkAlgo(v string) error {
+	w := strings.ToLower(v)
+	if m := rsaAlgo.FindStringSubmatch(w); m != nil {
+		if n, _ := strconv.Atoi(m[1]); m[1] != "" && (n < 2048 || n > 8192) {
+			return fmt.Errorf("RSA keys have 2048 to 8192 bits")
+		}
+		return nil
+	}
+	if !slices.Contains([]string{"prime256v1", "secp384r1", "secp521r1", "ed25519"}, w) {
+		return fmt.Errorf("not one of rsa, rsa2048, rsa3072, rsa4096, prime256v1, secp384r1, secp521r1, ed25519")
+	}
+	return nil
+}
+
+func checkContact(v string) error {
+	for a := range strings.FieldsFuncSeq(v, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' }) {
+		if at := strings.LastIndexByte(a, '@'); at < 1 || at == len(a)-1 {
+			return fmt.Errorf("not an e-mail address: %q", a)
+		}
+	}
+	return nil
+}
+
+func checkKeyMode(v string) error {
+	n, err := strconv.ParseUint(v, 8, 32)
+	switch {
+	case err != nil || n > 0o777:
+		return fmt.Errorf("not a file mode such as 0640")
+	case n&0o007 != 0:
+		return fmt.Errorf("would open keys to everybody")
+	case n&0o400 == 0:
+		return fmt.Errorf("would close keys to their owner")
+	}
+	return nil
+}
+
+var renewDays = regexp.MustCompile(`^([0-9]{1,5})([d%]?)$`)
+
+func checkRenewDays(v string) error {
+	m := renewDays.FindStringSubmatch(v)
+	if m == nil {
+		return fmt.Errorf("neither days (30 or 30d) nor a share of the lifetime (33%%)")
+	}
+	if n, _ := strconv.Atoi(m[1]); m[2] == "%" && n > 100 {
+		return fmt.Errorf("more than the whole lifetime")
+	}
+	return nil
+}
+
+func checkAPI(v string) error {
+	if v == "1" {
+		return fmt.Errorf("the first version of ACME is gone from all CAs")
+	}
+	return oneOf("auto", "2")(v)
+}
+
+// nearest returns the word that is most like the given one, and how many
+// letters differ.
+func nearest(word string, among []string) (string, int) {
+	best, least := "", len(word)+1
+	for _, w := range among {
+		if d := distance(word, w); d < least {
+			best, least = w, d
+		}
+	}
+	return best, least
+}
+
+// distance counts letters added, left out, replaced or swapped with their neighbour.
+func distance(a, b string) int {
+	if len(a) > 64 || len(b) > 64 {
+		return len(a) + len(b)
+	}
+	d := make([][]int, len(a)+1)
+	for i := range d {
+		d[i] = make([]int, len(b)+1)
+		d[i][0] = i
+	}
+	for j := range d[0] {
+		d[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			d[i][j] = min(d[i-1][j]+1, d[i][j-1]+1, d[i-1][j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
+			}
+		}
+	}
+	return d[len(a)][len(b)]
+}
