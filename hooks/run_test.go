@@ -83,15 +83,18 @@ func awaitPID(t *testing.T, name string) int {
 	return pid
 }
 
-// running says whether pid is a process that still does something.
-func running(pid int) bool {
+// state is the letter that proc(5) has for a process, "" if there is none.
+func state(pid int) string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return false
+		return ""
 	}
 	_, rest, _ := strings.Cut(string(stat), ") ")
-	return !strings.HasPrefix(rest, "Z")
+	return rest[:1]
 }
+
+func running(pid int) bool { return !strings.Contains("ZX", state(pid)) }
+func stopped(pid int) bool { return strings.Contains("TZX", state(pid)) }
 
 // kept kills a process that a test left running on purpose.
 func kept(t *testing.T, pid int) {
@@ -344,6 +347,25 @@ func TestCancelledRunEndsTheHookWithItsCause(t *testing.T) {
 	if _, err := os.Stat(out + "/pid"); err == nil {
 		t.Error("the hook was run after the cancel")
 	}
+}
+
+func TestAStoppedHookCanStillCleanUp(t *testing.T) {
+	r, out := runner(t, `trap 'echo term >"$OUT/trap"; exit 0' TERM; echo $$ >"$OUT/pid"; kill -STOP $$; while :; do sleep 0.01; done`)
+	r.TermGrace = soon
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		pid := awaitPID(t, out+"/pid")
+		for !stopped(pid) {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	timed(t, func() {
+		if err := r.Run(ctx, StartupHook()); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	})
+	await(t, out+"/trap")
 }
 
 func TestWaitingForATurnCanBeCancelled(t *testing.T) {
