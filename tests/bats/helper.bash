@@ -210,6 +210,13 @@ verify_chain() {
     openssl verify -purpose sslserver -CAfile "$T/issuance-root.pem" -untrusted "$1" -verify_hostname "$2" "$1"
 }
 
+# arid_world: arid's settings for this world, in the environment.
+arid_world() {
+  export HOME=$T/home ARID_CONFIG=/dev/null
+  export ARID_BASEDIR=$T/base ARID_CA=$DIRECTORY ARID_CA_BUNDLE=$CA_FILE ARID_WELLKNOWN=$WELLKNOWN
+  mkdir -p "$HOME"
+}
+
 # fail MESSAGE...: ends the test.
 fail() {
   printf '%s\n' "$*" >&2

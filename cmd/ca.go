@@ -1,0 +1,187 @@
+package cmd
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/net/http/httpproxy"
+
+	"arid/account"
+	"arid/acme"
+	"arid/internal/atomicfile"
+	"arid/keys"
+)
+
+// ca is the CA of a run: where it is, and how it is talked to.
+type ca struct {
+	url    string
+	test   bool // a preset whose certificates nobody trusts
+	client *acme.Client
+	store  account.Store
+}
+
+// openCA makes the client for the CA of the settings. Nothing is sent. The
+// account's own config is read here, since only now its folder is known.
+func (a *app) openCA(ctx context.Context) (*ca, error) {
+	url, test, err := a.settings.CAURL()
+	if err != nil {
+		return nil, err
+	}
+	store := account.Store{Dir: a.path("ACCOUNTDIR"), CA: url, KeyFile: a.path("ACCOUNT_KEY"), Base: a.path("BASEDIR")}
+	if err := a.settings.LoadAccountConfig(ctx, store.Path()); err != nil {
+		return nil, err
+	}
+	transport := a.HTTP
+	if transport == nil {
+		if transport, err = a.transport(); err != nil {
+			return nil, err
+		}
+	}
+	client, err := acme.New(url, acme.Options{
+		HTTP:      &http.Client{Transport: transport},
+		UserAgent: "arid/" + version,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &ca{url, test, client, store}, nil
+}
+
+// path is a setting that names a file, seen from the working directory.
+func (a *app) path(name string) string { return a.abs(a.settings.Value(name)) }
+
+func (a *app) abs(file string) string {
+	if file == "" || filepath.IsAbs(file) {
+		return file
+	}
+	return filepath.Join(a.Dir, file)
+}
+
+func (a *app) transport() (http.RoundTripper, error) {
+	o := acme.TransportOptions{Network: "tcp" + a.settings.Value("IP_VERSION")}
+	if file := a.path("CA_BUNDLE"); file != "" {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			return nil, fmt.Errorf("the system's certificates: %w", err)
+		}
+		data, err := atomicfile.ReadFile(file, 16<<20)
+		if err != nil {
+			return nil, &inputError{"CA_BUNDLE", err}
+		}
+		if !pool.AppendCertsFromPEM(data) {
+			return nil, &inputError{fmt.Sprintf("CA_BUNDLE %q", file), errors.New("no certificate in PEM in it")}
+		}
+		o.Roots = pool
+	}
+	all := a.firstEnv("all_proxy", "ALL_PROXY")
+	proxies := httpproxy.Config{
+		HTTPSProxy: a.firstEnv("https_proxy", "HTTPS_PROXY"),
+		HTTPProxy:  a.firstEnv("http_proxy"),
+		NoProxy:    a.firstEnv("no_proxy", "NO_PROXY"),
+	}
+	if proxies.HTTPSProxy == "" {
+		proxies.HTTPSProxy = all
+	}
+	if proxies.HTTPProxy == "" {
+		proxies.HTTPProxy = all
+	}
+	proxy := proxies.ProxyFunc()
+	o.Proxy = func(r *http.Request) (*url.URL, error) { return proxy(r.URL) }
+	return acme.NewTransport(o), nil
+}
+
+// firstEnv is the first of these variables that is set, as the config leaves
+// them.
+func (a *app) firstEnv(names ...string) string {
+	env := Process{Env: a.settings.HookEnv()}
+	for _, name := range names {
+		if value := env.getenv(name); value != "" {
+			return value
+		}
+	}
+	return ""
+}
+
+// registrationFlags are those of every command that may make an account.
+type registrationFlags struct {
+	acceptTerms bool
+	contact     []string
+	hmacFile    string
+}
+
+func (f *registrationFlags) add(c *cobra.Command) {
+	c.Flags().BoolVar(&f.acceptTerms, "accept-terms", false, "agree to the CA's terms of service")
+	c.Flags().StringArrayVar(&f.contact, "contact", nil, "mail `ADDR` for the account; may be repeated")
+	c.Flags().StringVar(&f.hmacFile, "eab-hmac-file", "", "read the key of the external account binding from `FILE`")
+}
+
+// settings are the flags that stand for a setting of another shape.
+func (f *registrationFlags) settings() map[string]string {
+	if len(f.contact) == 0 {
+		return nil
+	}
+	return map[string]string{"CONTACT_EMAIL": strings.Join(f.contact, " ")}
+}
+
+// registration gathers what an account is made with.
+func (a *app) registration(f *registrationFlags) (account.Registration, error) {
+	r := account.Registration{
+		AcceptTerms: f.acceptTerms,
+		Contact:     strings.FieldsFunc(a.settings.Value("CONTACT_EMAIL"), func(r rune) bool { return r == ' ' || r == ',' }),
+	}
+	var err error
+	if r.LockWait, err = a.settings.Duration("LOCK_WAIT"); err != nil {
+		return r, err
+	}
+	size, err := a.settings.Int("ACCOUNT_KEYSIZE")
+	if err != nil {
+		return r, err
+	}
+	if r.Algo, err = keys.ParseAlgo(a.settings.Value("ACCOUNT_KEY_ALGO"), size); err != nil {
+		return r, a.settings.Wrong("ACCOUNT_KEY_ALGO", err)
+	}
+	r.EAB, err = a.eab(f.hmacFile)
+	return r, err
+}
+
+// eab is the external account binding of the settings; nil if there is none.
+func (a *app) eab(hmacFile string) (*acme.EAB, error) {
+	kid, text := a.settings.Value("EAB_KID"), a.settings.Value("EAB_HMAC_KEY")
+	if hmacFile != "" {
+		data, err := atomicfile.ReadFile(a.abs(hmacFile), 64<<10)
+		if err != nil {
+			return nil, &inputError{"--eab-hmac-file", err}
+		}
+		text = string(data)
+	}
+	switch {
+	case kid == "" && text == "":
+		return nil, nil
+	case kid == "":
+		return nil, a.settings.Wrong("EAB_KID", errors.New("missing beside EAB_HMAC_KEY"))
+	case text == "":
+		return nil, a.settings.Wrong("EAB_HMAC_KEY", errors.New("missing beside EAB_KID"))
+	}
+	key, err := account.ReadEABKey(text)
+	if err != nil {
+		return nil, a.settings.Wrong("EAB_HMAC_KEY", err)
+	}
+	return &acme.EAB{KID: kid, Key: key, Alg: a.settings.Value("EAB_ALG")}, nil
+}
+
+// deadline bounds all talking to the CA by TIMEOUT.
+func (a *app) deadline(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	timeout, err := a.settings.Duration("TIMEOUT")
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, &acme.TemporaryError{What: fmt.Sprintf("the CA took longer than %s (--timeout)", timeout)})
+	return ctx, cancel, nil
+}

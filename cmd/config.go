@@ -1,0 +1,53 @@
+package cmd
+
+import (
+	"github.com/spf13/cobra"
+
+	"arid/config"
+	"arid/report"
+)
+
+func (a *app) configCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "config",
+		Short:   "the settings in force, and where each came from",
+		Long:    "Prints each setting with its value, where the value came from, its flag and its variable.",
+		Example: "  arid config\n  arid config -f /etc/dehydrated/config",
+		GroupID: groupInspect,
+		Args:    noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := a.load(c, "env", nil); err != nil {
+				return err
+			}
+			// The account's folder, and with it its config, is found by the CA.
+			if _, err := a.openCA(c.Context()); err != nil {
+				return err
+			}
+			return a.out(a.settingsTable())
+		},
+	}
+	settingFlags(c, "CA")
+	return c
+}
+
+func (a *app) settingsTable() string {
+	rows := [][]string{{"SETTING", "VALUE", "FROM", "FLAG", "VARIABLE"}}
+	for _, s := range config.Known() {
+		value, flag := a.settings.Value(s.Name), "-"
+		if s.Secret && value != "" {
+			value = "(secret)"
+		}
+		if value == "" {
+			value = "-"
+		}
+		if s.Flag != "" {
+			flag = "--" + s.Flag
+		}
+		variable := s.Env()
+		if variable == "" {
+			variable = "-"
+		}
+		rows = append(rows, []string{s.Name, report.Escape(value), a.settings.Origin(s.Name).String(), flag, variable})
+	}
+	return report.Table(rows)
+}

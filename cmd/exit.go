@@ -1,0 +1,118 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"syscall"
+
+	"arid/account"
+	"arid/acme"
+	"arid/challenge"
+	"arid/config"
+	"arid/hooks"
+	"arid/internal/atomicfile"
+	"arid/internal/guard"
+	"arid/issue"
+	"arid/keys"
+)
+
+// Exit statuses: those of sysexits(3) where it has a word. docs/exit-status.md
+// has the same table, and a test holds the two together.
+const (
+	statusOK         = 0
+	statusFailed     = 1
+	statusDeploy     = 10
+	statusUsage      = 64
+	statusInput      = 65
+	statusBug        = 70
+	statusIO         = 74
+	statusLater      = 75
+	statusProtocol   = 76
+	statusPermission = 77
+	statusConfig     = 78
+)
+
+// exitStatus maps an error to the status the program ends with. It is the only
+// place that does. Where an error is of several kinds, the first row counts.
+func exitStatus(err error) int {
+	switch {
+	case err == nil:
+		return statusOK
+	case is[*SignalError](err):
+		var s *SignalError
+		errors.As(err, &s)
+		return 128 + int(s.Signal) // seen by tests only: main dies by the signal
+	case is[*guard.Panic](err):
+		return statusBug
+	case is[*usageError](err), usage(err):
+		return statusUsage
+	case is[*issue.DeployError](err):
+		return statusDeploy
+	case is[*outputError](err):
+		return statusIO
+	case is[*acme.TemporaryError](err), is[*atomicfile.LockedError](err), errors.Is(err, context.DeadlineExceeded):
+		return statusLater
+	case is[*acme.ProtocolError](err):
+		return statusProtocol
+	case is[*issue.ValidationError](err), is[*issue.OrderError](err):
+		return statusFailed
+	case is[*acme.Problem](err):
+		var p *acme.Problem
+		if errors.As(err, &p); p.Status >= 500 {
+			return statusLater
+		}
+		return statusFailed
+	case is[*hooks.NotFoundError](err):
+		return statusConfig
+	case errors.Is(err, fs.ErrPermission):
+		return statusPermission
+	case is[*config.NameError](err), is[*inputError](err), is[*keys.ParseError](err),
+		is[*account.KeyError](err), is[*account.ContactError](err):
+		return statusInput
+	case is[*config.Error](err), is[*issue.ConfigError](err), is[*challenge.DirError](err), is[*acme.URLError](err),
+		is[*account.TermsError](err), is[*account.EABError](err), is[*account.DeactivatedError](err):
+		return statusConfig
+	case is[*hooks.ExitError](err), is[*hooks.TimeoutError](err):
+		return statusFailed
+	case is[*fs.PathError](err), is[syscall.Errno](err):
+		return statusIO
+	}
+	return statusFailed
+}
+
+// usage tells whether a wrong setting was given by a flag.
+func usage(err error) bool {
+	var c *config.Error
+	return errors.As(err, &c) && c.Flag
+}
+
+func is[E error](err error) bool {
+	var e E
+	return errors.As(err, &e)
+}
+
+// usageError is a command line that makes no sense.
+type usageError struct {
+	what, hint string
+}
+
+func (e *usageError) Error() string { return e.what }
+func (e *usageError) Hint() string  { return e.hint }
+
+// inputError is a file or value of the user's that cannot be used.
+type inputError struct {
+	what string // which, such as `CSR "x.csr"`
+	err  error
+}
+
+func (e *inputError) Error() string { return e.what + ": " + e.err.Error() }
+func (e *inputError) Unwrap() error { return e.err }
+
+// outputError is a product that could not be written to stdout.
+type outputError struct {
+	err error
+}
+
+func (e *outputError) Error() string { return "cannot write to stdout: " + e.err.Error() }
+func (e *outputError) Unwrap() error { return e.err }

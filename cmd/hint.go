@@ -1,0 +1,60 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"arid/account"
+	"arid/acme"
+	"arid/issue"
+)
+
+// hints are what the user might do about an error, a line each.
+func hints(err error) (lines []string) {
+	var own interface{ Hint() string }
+	if errors.As(err, &own) && own.Hint() != "" {
+		lines = append(lines, own.Hint())
+	}
+	var later *acme.TemporaryError
+	if errors.As(err, &later) && !later.Until.IsZero() {
+		lines = append(lines, "not before "+later.Until.UTC().Format(time.RFC3339))
+	}
+	var terms *account.TermsError
+	if errors.As(err, &terms) {
+		lines = append(lines, "if you agree to them, say --accept-terms")
+	}
+	var deploy *issue.DeployError
+	if errors.As(err, &deploy) {
+		lines = append(lines, "the certificate is stored; the next run repeats what failed")
+	}
+	var validation *issue.ValidationError
+	if errors.As(err, &validation) {
+		for _, f := range validation.Failures {
+			if hint := validationHint(f); hint != "" {
+				lines = append(lines, hint)
+			}
+		}
+	}
+	return lines
+}
+
+// validationHint says what to look at after a refused challenge.
+func validationHint(f issue.Failure) string {
+	if f.Problem == nil {
+		return ""
+	}
+	switch f.Problem.Short() {
+	case "connection":
+		return fmt.Sprintf("is a web server answering on port 80 for %q, from everywhere?", f.Name)
+	case "dns":
+		return fmt.Sprintf("does %q resolve, for everybody?", f.Name)
+	case "caa":
+		return fmt.Sprintf("a CAA record of %q forbids this CA", f.Name)
+	case "unauthorized":
+		if f.Type == "http-01" {
+			return fmt.Sprintf("does http://%s/.well-known/acme-challenge/ show the files of WELLKNOWN?", f.Name)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,90 @@
+// Package cmd is the command line: flags, help, wiring, exit statuses.
+package cmd
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"arid/config"
+	"arid/internal/guard"
+	"arid/issue"
+	"arid/report"
+)
+
+// Process is the outside world, so that a test can run the whole program.
+type Process struct {
+	Args   []string // with the program's name
+	Env    []string // NAME=value
+	Dir    string   // working directory
+	UID    int      // effective user
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer
+	HTTP   http.RoundTripper // nil: the network
+}
+
+func (p *Process) getenv(name string) string {
+	value := ""
+	for _, e := range p.Env {
+		if v, ok := strings.CutPrefix(e, name+"="); ok {
+			value = v
+		}
+	}
+	return value
+}
+
+// SignalError is the cause of a run that was told to end.
+type SignalError struct {
+	Signal syscall.Signal
+}
+
+func (e *SignalError) Error() string { return "ended by signal " + unix.SignalName(e.Signal) }
+
+// Main runs one command line and returns its exit status. The context is ended
+// by a signal, with a *SignalError as cause.
+func Main(ctx context.Context, p *Process) int {
+	unix.Umask(0o077)
+	a := &app{Process: p}
+	a.report = report.New(report.Options{Out: p.Stdout, Err: p.Stderr, Env: p.Env})
+	root := a.root()
+	err := guard.Run(func() error { return root.ExecuteContext(ctx) })
+	return a.finish(err)
+}
+
+// app is one run of the program.
+type app struct {
+	*Process
+	report   *report.Printer
+	settings *config.Settings
+
+	quiet, verbose bool
+	color          string
+	configFile     string
+	base           string
+	explained      map[issue.Step]bool // by rehearse
+}
+
+// finish says what went wrong and turns it into the exit status.
+func (a *app) finish(err error) int {
+	a.report.Clear()
+	status := exitStatus(err)
+	if err != nil {
+		a.report.Error(err.Error(), hints(err)...)
+	}
+	var bug *guard.Panic
+	if errors.As(err, &bug) && a.verbose {
+		for line := range strings.Lines(string(bug.Stack)) {
+			a.report.Explain("", strings.TrimRight(line, "\n"))
+		}
+	}
+	if broken := a.report.Broken(); broken != nil && status == statusOK {
+		return statusIO
+	}
+	return status
+}

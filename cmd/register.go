@@ -1,0 +1,57 @@
+package cmd
+
+import (
+	"context"
+	"slices"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) registerCommand() *cobra.Command {
+	var f registrationFlags
+	c := &cobra.Command{
+		Use:   "register",
+		Short: "create or find the account at a CA; prints its URL",
+		Long: `Makes the account key if there is none and registers it with the CA. Where that
+has been done before, it prints the account's URL and asks nobody.`,
+		Example: `  arid register --accept-terms --contact hostmaster@example.org
+  arid register --accept-terms --ca zerossl --eab-kid ID --eab-hmac-file FILE`,
+		GroupID: groupAccount,
+		Args:    noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := a.load(c, "register", f.settings()); err != nil {
+				return err
+			}
+			return a.register(c.Context(), &f)
+		},
+	}
+	f.add(c)
+	settingFlags(c, slices.Concat(caSettings, accountSettings)...)
+	return c
+}
+
+func (a *app) register(ctx context.Context, f *registrationFlags) error {
+	authority, err := a.openCA(ctx)
+	if err != nil {
+		return err
+	}
+	registration, err := a.registration(f)
+	if err != nil {
+		return err
+	}
+	ctx, cancel, err := a.deadline(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	account, created, err := authority.store.Ensure(ctx, authority.client, registration)
+	if err != nil {
+		return err
+	}
+	if created {
+		a.report.Result("account made at " + authority.url)
+	} else {
+		a.report.Note("the account was there already")
+	}
+	return a.out(account.URL + "\n")
+}

@@ -1,0 +1,189 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"arid/certs"
+	"arid/challenge"
+	"arid/issue"
+	"arid/rehearse"
+	"arid/report"
+)
+
+type rehearseFlags struct {
+	signFlags
+	httpPort int
+	dns      string
+}
+
+func (a *app) rehearseCommand() *cobra.Command {
+	var f rehearseFlags
+	c := &cobra.Command{
+		Use:   "rehearse NAME…",
+		Short: "a whole run against a CA inside the process, offline",
+		Long: `Starts a CA inside this process, orders a certificate from it with your settings
+and hooks, has it validated for real, and tells each step. No account and no
+certificate of yours is touched, and nothing is kept without --out.
+
+The CA's own DNS says that every name is this host (--dns asks a real server), and
+arid answers http-01 itself from the directory it filled; --http-port lets the CA
+ask your web server instead.`,
+		Example: `  arid rehearse www.example.org example.org
+  arid rehearse --wellknown /var/www/acme --http-port 80 www.example.org
+  arid rehearse -k ./my-hook --out /tmp/try www.example.org`,
+		GroupID: groupChallenges,
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.rehearse(c, &f, append(slices.Clone(f.domains), args...))
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	flags := c.Flags()
+	flags.StringArrayVarP(&f.domains, "domain", "d", nil, "`NAME` in the certificate, as the arguments; may be repeated")
+	flags.IntVar(&f.httpPort, "http-port", 0, "your web server's `PORT` on this host, to be asked instead of arid")
+	flags.StringVar(&f.dns, "dns", "", "resolve names at `HOST:PORT` instead of saying that every name is this host")
+	settingFlags(c, slices.Concat(validateSettings, []string{"KEY_ALGO", "OCSP_MUST_STAPLE", "CERTDIR", "TIMEOUT"})...)
+	return c
+}
+
+func (a *app) rehearse(c *cobra.Command, f *rehearseFlags, words []string) (err error) {
+	if len(words) == 0 {
+		return &usageError{what: "no name given", hint: "arid rehearse NAME…"}
+	}
+	if f.httpPort < 0 || f.httpPort > 65535 {
+		return &usageError{what: fmt.Sprintf("--http-port: %d is no port", f.httpPort)}
+	}
+	room, err := os.MkdirTemp("", "arid-rehearse-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(room)
+
+	// What a rehearsal writes goes to a room of its own, whatever is configured.
+	own := map[string]string{"ACCOUNTDIR": filepath.Join(room, "accounts")}
+	kept := c.Flags().Changed("out")
+	if !kept {
+		own["CERTDIR"] = filepath.Join(room, "certs")
+	}
+	if err := a.load(c, "sign_domains", own); err != nil {
+		return err
+	}
+	if !a.settings.Set("WELLKNOWN") && f.httpPort == 0 {
+		own["WELLKNOWN"] = filepath.Join(room, "wellknown")
+		if err := os.Mkdir(own["WELLKNOWN"], 0o777); err != nil {
+			return err
+		}
+		if err := a.load(c, "sign_domains", own); err != nil {
+			return err
+		}
+	}
+	r, err := a.rehearsal(f, words)
+	if err != nil {
+		return err
+	}
+	a.report.Explain("rehearse", "a CA is started inside this process; your real CA hears nothing of this")
+	options := rehearse.CAOptions{HTTPPort: f.httpPort, DNS: f.dns, Strict: true}
+	result, err := rehearse.Run(c.Context(), options, room, r)
+	if result != nil {
+		if outErr := a.out(chainTable(result)); err == nil {
+			err = outErr
+		}
+	}
+	if err == nil {
+		a.sayRehearsed(result, kept)
+	}
+	return named(r.Names[0], err)
+}
+
+// rehearsal is the request, without the CA and the account.
+func (a *app) rehearsal(f *rehearseFlags, words []string) (*issue.Request, error) {
+	r := &issue.Request{Now: time.Now(), Force: true, Tell: a.explain}
+	if err := a.names(r, "", words); err != nil {
+		return nil, err
+	}
+	if err := a.timing(r, &f.signFlags); err != nil {
+		return nil, err
+	}
+	if err := a.key(r); err != nil {
+		return nil, err
+	}
+	var err error
+	if r.Registration, err = a.registration(&f.registrationFlags); err != nil {
+		return nil, err
+	}
+	r.Registration.EAB = nil
+	if err := a.validation(r); err != nil {
+		return nil, err
+	}
+	if r.Challenge == challenge.DNS01 && f.dns == "" {
+		return nil, a.settings.Wrong("CHALLENGETYPE", errors.New("dns-01 can be rehearsed only with --dns, against the server that your hook updates"))
+	}
+	r.Certificate, err = a.certificate("", words, r.Names)
+	return r, err
+}
+
+// explanations tell a newcomer what each step is for.
+var explanations = map[issue.Step]string{
+	issue.StepAccount:   "the CA knows its customers by a key; arid made one and registered it",
+	issue.StepOrder:     "arid made a private key, which never leaves this host, and told the CA which names it wants",
+	issue.StepAuthorize: "for each name the CA wants proof that it is yours, and gives a token for it",
+	issue.StepPut:       "the proof is a file that the CA can fetch over plain HTTP",
+	issue.StepHook:      "your own program is called",
+	issue.StepAccept:    "the proof is in place; the CA is told so and comes to look",
+	issue.StepValid:     "the CA has seen the proof",
+	issue.StepRemove:    "the proof is needed no longer",
+	issue.StepFinalize:  "the signing request (CSR) holds the names and the public key; the CA makes the certificate of it",
+	issue.StepDownload:  "the chain is the certificate and those that vouch for it; arid checks key, names and dates",
+	issue.StepStore:     "everything is written and synced beside what was there",
+	issue.StepSwitch:    "one rename puts key, certificate and chain in place together",
+}
+
+// explain shows a step and, the first time, what it is for.
+func (a *app) explain(e issue.Event) {
+	switch why, known := explanations[e.Step]; {
+	case e.Step == issue.StepWarning:
+		a.tell(e)
+	case known && !a.explained[e.Step]:
+		if a.explained == nil {
+			a.explained = map[issue.Step]bool{}
+		}
+		a.explained[e.Step] = true
+		a.report.Explain("", "")
+		a.report.Explain(string(e.Step), why)
+		fallthrough
+	default:
+		a.report.Explain("", "    "+e.Text)
+	}
+}
+
+// chainTable is what came out, a line for each certificate.
+func chainTable(result *issue.Result) string {
+	rows := [][]string{{"CERTIFICATE", "FOR", "FROM", "UNTIL"}}
+	for i, c := range result.Chain {
+		kind, subject := "leaf", ""
+		if i > 0 {
+			kind, subject = "intermediate", c.Subject.CommonName
+		} else {
+			subject = strings.Join(certs.Names(c), " ")
+		}
+		rows = append(rows, []string{kind, report.Escape(subject), report.Escape(c.Issuer.CommonName), c.NotAfter.UTC().Format(time.RFC3339)})
+	}
+	return report.Table(rows)
+}
+
+func (a *app) sayRehearsed(result *issue.Result, kept bool) {
+	a.report.Explain("", "")
+	if kept {
+		a.report.Explain("done", "the chain is verified; the files are in "+filepath.Dir(result.Paths.Cert))
+		return
+	}
+	a.report.Explain("done", "the chain is verified, and nothing of this is kept; \"arid sign\" does the same with your CA")
+}

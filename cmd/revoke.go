@@ -1,0 +1,204 @@
+package cmd
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"arid/acme"
+	"arid/certs"
+	"arid/config"
+	"arid/internal/atomicfile"
+	"arid/keys"
+)
+
+// reasons are the words for RFC 5280 §5.3.1's codes that a subscriber may give.
+var reasons = map[string]int{
+	"unspecified": 0, "keyCompromise": 1, "affiliationChanged": 3,
+	"superseded": 4, "cessationOfOperation": 5,
+}
+
+type revokeFlags struct {
+	reason, key string
+}
+
+func (a *app) revokeCommand() *cobra.Command {
+	var f revokeFlags
+	c := &cobra.Command{
+		Use:   "revoke FILE|NAME",
+		Short: "revoke a certificate, with the account key or its own key",
+		Long: `Asks the CA to revoke the certificate in FILE (PEM, the first one in it), or the
+live one of NAME. The request is signed with the account key, or with --key by the
+certificate's own private key: then no account is needed.`,
+		Example: `  arid revoke www.example.org --reason superseded
+  arid revoke ./stolen.pem --key ./stolen-key.pem --reason keyCompromise`,
+		GroupID: groupCertificates,
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return &usageError{what: fmt.Sprintf("revoke takes one certificate, and got %d", len(args)), hint: "arid revoke FILE|NAME"}
+			}
+			return a.revoke(c, &f, args[0])
+		},
+	}
+	c.Flags().StringVar(&f.reason, "reason", "", "`WORD`: "+strings.Join(slices.Sorted(maps.Keys(reasons)), ", "))
+	c.Flags().StringVar(&f.key, "key", "", "sign with the certificate's private key in `FILE`")
+	settingFlags(c, slices.Concat(caSettings, []string{"CERTDIR"})...)
+	_ = c.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(slices.Sorted(maps.Keys(reasons)), cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+func (a *app) revoke(c *cobra.Command, f *revokeFlags, what string) error {
+	reason := -1
+	if f.reason != "" {
+		code, known := reasons[f.reason]
+		if !known {
+			return &usageError{what: fmt.Sprintf("--reason: unknown word %q", f.reason), hint: "one of " + strings.Join(slices.Sorted(maps.Keys(reasons)), ", ")}
+		}
+		reason = code
+	}
+	if err := a.load(c, "revoke", nil); err != nil {
+		return err
+	}
+	store, err := a.store()
+	if err != nil {
+		return err
+	}
+	leaf, certificate, err := a.toRevoke(store, what)
+	if err != nil {
+		return err
+	}
+	var key crypto.Signer
+	if f.key != "" {
+		if key, err = keys.Read(a.abs(f.key)); err != nil {
+			return &inputError{"--key", err}
+		}
+		if !keys.Fits(leaf.PublicKey, key) {
+			return &inputError{fmt.Sprintf("--key %q", f.key), fmt.Errorf("does not fit the certificate of %q", what)}
+		}
+	}
+	if err := a.askRevocation(c.Context(), leaf, reason, key); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	a.report.Result(fmt.Sprintf("%s: revoked, serial %x", what, leaf.SerialNumber))
+	return markRevoked(c.Context(), certificate, leaf)
+}
+
+// toRevoke finds the certificate: a file if the word has a slash or is one, else
+// the live one of that name. Its folder comes along where it is in the tree.
+func (a *app) toRevoke(store *certs.Store, what string) (*x509.Certificate, *certs.Certificate, error) {
+	file := a.abs(what)
+	info, err := os.Stat(file)
+	if !strings.Contains(what, "/") && (err != nil || !info.Mode().IsRegular()) {
+		name, err := config.CanonicalName(what)
+		if err != nil {
+			name = what // an alias is no host name
+		}
+		certificate, err := store.Certificate(name)
+		if err != nil {
+			return nil, nil, &inputError{what, err}
+		}
+		live, err := certificate.Live()
+		if err != nil {
+			return nil, nil, &inputError{what, err}
+		}
+		return live.Leaf, certificate, nil
+	}
+	data, err := atomicfile.ReadInput(file, 1<<20)
+	if err != nil {
+		return nil, nil, &inputError{"certificate", err}
+	}
+	leaf, err := firstCertificate(data)
+	if err != nil {
+		return nil, nil, &inputError{fmt.Sprintf("certificate %q", what), err}
+	}
+	folder := filepath.Dir(file)
+	if filepath.Dir(folder) == filepath.Clean(store.Dir) {
+		if certificate, err := store.Certificate(filepath.Base(folder)); err == nil {
+			return leaf, certificate, nil
+		}
+	}
+	return leaf, nil, nil
+}
+
+func firstCertificate(data []byte) (*x509.Certificate, error) {
+	for {
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			return nil, errors.New("no certificate in PEM in it")
+		}
+		if block.Type == "CERTIFICATE" {
+			return x509.ParseCertificate(block.Bytes)
+		}
+	}
+}
+
+func (a *app) askRevocation(ctx context.Context, leaf *x509.Certificate, reason int, key crypto.Signer) error {
+	authority, err := a.openCA(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel, err := a.deadline(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	if key == nil {
+		account, err := authority.store.Open()
+		if err != nil {
+			return err
+		}
+		if account.Key == nil {
+			return &config.Error{What: fmt.Sprintf("there is no account at %q to sign with (--key FILE signs with the certificate's own key)", authority.url)}
+		}
+		registration, err := a.registration(&registrationFlags{})
+		if err != nil {
+			return err
+		}
+		if _, _, err := authority.store.Ensure(ctx, authority.client, registration); err != nil {
+			return err
+		}
+	}
+	err = authority.client.Revoke(ctx, leaf, reason, key)
+	var p *acme.Problem
+	if errors.As(err, &p) && p.Short() == "alreadyRevoked" {
+		a.report.Warning("the CA had revoked it already")
+		return nil
+	}
+	return err
+}
+
+// markRevoked remembers that the live certificate is revoked: it is due at once.
+func markRevoked(ctx context.Context, c *certs.Certificate, leaf *x509.Certificate) error {
+	if c == nil {
+		return nil
+	}
+	live, err := c.Live()
+	if err != nil || certs.Fingerprint(live.Leaf) != certs.Fingerprint(leaf) {
+		return nil // an older one; the live one stays good
+	}
+	unlock, err := c.Lock(ctx, 0)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	state, err := c.State()
+	if state == nil {
+		return err
+	}
+	if state.Leaf != certs.Fingerprint(leaf) {
+		state.Leaf, state.Names = certs.Fingerprint(leaf), certs.Names(leaf)
+	}
+	state.Revoked = true
+	return c.SaveState(state)
+}

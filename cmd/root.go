@@ -1,0 +1,160 @@
+package cmd
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"arid/config"
+	"arid/report"
+)
+
+// Groups of commands, as help shows them.
+const (
+	groupCertificates  = "certificates"
+	groupAccount       = "account"
+	groupChallenges    = "challenges"
+	groupInspect       = "inspect"
+	groupCompatibility = "compatibility"
+)
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "arid",
+		Short: "get TLS certificates from an ACME CA, with your own scripts",
+		Example: `  arid rehearse www.example.org                a whole run offline, to see what happens
+  arid register --accept-terms                 once: make the account, print its URL
+  arid sign www.example.org example.org        one certificate, now, if it is due`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return &usageError{what: "no command given", hint: "arid --help lists the commands"}
+			}
+			hint := "arid --help lists the commands"
+			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = fmt.Sprintf("did you mean \"arid %s\"?", near[0])
+			}
+			return &usageError{what: fmt.Sprintf("unknown command %q", args[0]), hint: hint}
+		},
+		SuggestionsMinimumDistance: 2,
+	}
+	root.SetArgs(a.Args[1:])
+	root.SetIn(a.Stdin)
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
+	root.SetVersionTemplate("arid {{.Version}}\n")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &usageError{what: err.Error(), hint: c.CommandPath() + " --help lists the flags"}
+	})
+	for _, id := range []string{groupCertificates, groupAccount, groupChallenges, groupInspect} {
+		root.AddGroup(&cobra.Group{ID: id, Title: strings.ToUpper(id[:1]) + id[1:] + ":"})
+	}
+	root.SetHelpCommandGroupID(groupInspect)
+	root.SetCompletionCommandGroupID(groupInspect)
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+
+	flags := root.PersistentFlags()
+	flags.StringVarP(&a.configFile, "config", "f", "", "read settings from `FILE` (shell syntax)")
+	flags.StringVar(&a.base, "base", "", "keep everything under `DIR` (BASEDIR)")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "say errors only")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say every step")
+	flags.StringVar(&a.color, "color", "auto", "colour `WHEN`: auto, always, never")
+	root.PersistentPreRunE = func(c *cobra.Command, args []string) error {
+		if a.color != "auto" && a.color != "always" && a.color != "never" {
+			return &usageError{what: fmt.Sprintf("--color: %q is none of auto, always, never", a.color)}
+		}
+		a.report = report.New(report.Options{
+			Out: a.Stdout, Err: a.Stderr, Env: a.Env,
+			Color: a.color, Quiet: a.quiet, Verbose: a.verbose,
+		})
+		return nil
+	}
+
+	root.AddCommand(a.signCommand(), a.revokeCommand(), a.registerCommand(),
+		a.rehearseCommand(), a.configCommand(), a.versionCommand())
+	return root
+}
+
+// shorthands are the one-letter flags; most are dehydrated's.
+var shorthands = map[string]string{
+	"ACCOUNT_KEY": "p", "CHALLENGETYPE": "t", "HOOK": "k", "CERTDIR": "o", "KEY_ALGO": "a",
+}
+
+// settingFlags gives a command a flag for each named setting.
+func settingFlags(c *cobra.Command, names ...string) {
+	known := config.Known()
+	for _, name := range names {
+		i := slices.IndexFunc(known, func(s config.Setting) bool { return s.Name == name })
+		s := known[i]
+		if s.Kind == config.Bool {
+			c.Flags().BoolP(s.Flag, shorthands[name], false, s.Help)
+		} else {
+			c.Flags().StringP(s.Flag, shorthands[name], "", "`"+strings.ToUpper(string(s.Kind))+"` "+s.Help)
+		}
+		f := c.Flags().Lookup(s.Flag)
+		f.Annotations = map[string][]string{settingOf: {name}}
+		f.DefValue = ""
+	}
+}
+
+// settingOf is the annotation of a flag that is a setting.
+const settingOf = "setting"
+
+// Settings of the commands that talk to a CA, and of those that order.
+var (
+	caSettings       = []string{"CA", "CA_BUNDLE", "ACCOUNT_KEY", "TIMEOUT", "LOCK_WAIT"}
+	accountSettings  = []string{"EAB_KID"}
+	validateSettings = []string{"CHALLENGETYPE", "WELLKNOWN", "HOOK", "HOOK_CHAIN"}
+	orderSettings    = []string{"KEY_ALGO", "ACME_PROFILE", "PREFERRED_CHAIN", "OCSP_MUST_STAPLE", "CSR_SUBJECT"}
+)
+
+// load reads the settings in force for a command; more are values given by
+// flags that are no plain setting.
+func (a *app) load(c *cobra.Command, word string, more map[string]string) error {
+	flags := maps.Clone(more)
+	if flags == nil {
+		flags = map[string]string{}
+	}
+	c.Flags().Visit(func(f *pflag.Flag) {
+		name := f.Annotations[settingOf]
+		if len(name) == 0 {
+			return
+		}
+		value := f.Value.String()
+		if f.Value.Type() == "bool" {
+			yes := value == "true"
+			if i := slices.IndexFunc(config.Known(), func(s config.Setting) bool { return s.Name == name[0] }); config.Known()[i].Opposite {
+				yes = !yes
+			}
+			value = map[bool]string{true: "yes", false: "no"}[yes]
+		}
+		flags[name[0]] = value
+	})
+	var err error
+	a.settings, err = config.Load(c.Context(), config.Options{
+		File: a.configFile, Base: a.base, Flags: flags,
+		Environ: a.Env, UID: a.UID, Dir: a.Dir, Command: word,
+	})
+	if err != nil {
+		return err
+	}
+	for _, w := range a.settings.Warnings() {
+		a.report.Warning(w)
+	}
+	return nil
+}
+
+// noArguments refuses words after a command that takes none.
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return &usageError{what: fmt.Sprintf("%s takes no arguments, and got %q", c.CommandPath(), args[0])}
+	}
+	return nil
+}

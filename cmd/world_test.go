@@ -1,0 +1,126 @@
+package cmd_test
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"arid/cmd"
+	"arid/internal/fakeca"
+	"arid/respond"
+)
+
+// world is a home, a webroot with a real web server, and a CA that fetches
+// http-01 from it.
+type world struct {
+	t       *testing.T
+	ca      *fakeca.CA
+	dir     string // home and working directory
+	base    string // BASEDIR
+	webroot string // WELLKNOWN
+	env     []string
+	stdin   string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, ca: fakeca.New(t), dir: t.TempDir()}
+	w.base, w.webroot = filepath.Join(w.dir, "base"), filepath.Join(w.dir, "webroot")
+	if err := os.Mkdir(w.webroot, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewServer(respond.HTTP01(w.webroot))
+	t.Cleanup(web.Close)
+	w.ca.ValidateHTTP(web.Listener.Addr().(*net.TCPAddr).Port)
+	w.env = []string{
+		"HOME=" + w.dir, "PATH=" + os.Getenv("PATH"),
+		"ARID_BASEDIR=" + w.base, "ARID_WELLKNOWN=" + w.webroot,
+		"ARID_CA=" + w.ca.URL(), "ARID_CA_BUNDLE=" + w.file("ca-tls.pem", string(w.ca.RootsPEM()), 0o644),
+	}
+	return w
+}
+
+// file writes a file into the home and returns its path.
+func (w *world) file(name, text string, mode os.FileMode) string {
+	w.t.Helper()
+	path := filepath.Join(w.dir, name)
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil { // whatever the umask
+		w.t.Fatal(err)
+	}
+	return path
+}
+
+// run is one command line, in this process.
+func (w *world) run(args ...string) (status int, stdout, stderr string) {
+	w.t.Helper()
+	return w.runContext(context.Background(), args...)
+}
+
+func (w *world) runContext(ctx context.Context, args ...string) (status int, stdout, stderr string) {
+	w.t.Helper()
+	var out, err bytes.Buffer
+	status = cmd.Main(ctx, &cmd.Process{
+		Args: append([]string{"arid"}, args...), Env: w.env, Dir: w.dir, UID: os.Getuid(),
+		Stdin: strings.NewReader(w.stdin), Stdout: &out, Stderr: &err,
+	})
+	return status, out.String(), err.String()
+}
+
+// must runs a command line that has to end with this status.
+func (w *world) must(status int, args ...string) (stdout, stderr string) {
+	w.t.Helper()
+	got, stdout, stderr := w.run(args...)
+	if got != status {
+		w.t.Fatalf("arid %s: status %d, want %d\nstdout: %s\nstderr: %s", strings.Join(args, " "), got, status, stdout, stderr)
+	}
+	return stdout, stderr
+}
+
+// posts counts the requests that change something at the CA.
+func (w *world) posts() (n int) {
+	for _, r := range w.ca.Requests() {
+		if r.Method == http.MethodPost {
+			n++
+		}
+	}
+	return n
+}
+
+// tree lists the files below a folder with mode and content, to be compared.
+func tree(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(dir, path)
+		b.WriteString(info.Mode().String() + " " + rel)
+		switch {
+		case info.Mode()&os.ModeSymlink != 0:
+			target, _ := os.Readlink(path)
+			b.WriteString(" -> " + target)
+		case info.Mode().IsRegular():
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			b.WriteString(" " + info.ModTime().String() + " " + string(data))
+		}
+		b.WriteByte('\n')
+		return nil
+	})
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return b.String()
+}

@@ -1,0 +1,64 @@
+package issue
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"arid/acme"
+)
+
+// ValidationError says which identifiers the CA could not validate.
+type ValidationError struct {
+	Failures []Failure
+}
+
+// Failure is one identifier's refused challenge.
+type Failure struct {
+	Name     string // identifier
+	Type     string // challenge type
+	Problem  *acme.Problem
+	Response json.RawMessage // the challenge object
+}
+
+func (e *ValidationError) Error() string {
+	var parts []string
+	for _, f := range e.Failures {
+		why := "the CA gave no reason"
+		if f.Problem != nil {
+			why = f.Problem.Error()
+		}
+		parts = append(parts, fmt.Sprintf("%s: %s: %s", f.Name, f.Type, why))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// DeployError says that the certificate was issued and stored, and that a hook
+// after it failed. It is owed: the next run repeats it.
+type DeployError struct {
+	Err error
+}
+
+func (e *DeployError) Error() string { return e.Err.Error() }
+func (e *DeployError) Unwrap() error { return e.Err }
+
+// ConfigError is a setting that this CA, or this certificate, does not allow.
+type ConfigError struct {
+	What, Hint string
+}
+
+func (e *ConfigError) Error() string { return e.What }
+
+// OrderError is an order that the CA gave up, for a reason other than a
+// challenge.
+type OrderError struct {
+	What    string
+	Problem *acme.Problem // may be nil
+}
+
+func (e *OrderError) Error() string {
+	if e.Problem == nil {
+		return e.What + ": the CA gave no reason"
+	}
+	return e.What + ": " + e.Problem.Error()
+}

@@ -1,0 +1,288 @@
+package issue
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"arid/acme"
+	"arid/certs"
+	"arid/hooks"
+	"arid/keys"
+)
+
+// obtain gets a certificate from the CA: a new order, or the one that an
+// earlier run left open. The chain that comes back has been checked against key
+// and names.
+func (r *run) obtain(ctx context.Context) (_ *certs.Material, err error) {
+	r.deadline = time.Now().Add(r.Timeout)
+	defer func() { r.reportRefusal(ctx, err) }()
+	if err := r.openAccount(ctx); err != nil {
+		return nil, err
+	}
+	o, made, err := r.openOrder(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if o.Status == "pending" {
+		if o, err = r.validate(ctx, o); err != nil {
+			return nil, r.giveUp(err)
+		}
+	}
+	if o, err = r.finalize(ctx, o, made.CSR); err != nil {
+		return nil, r.giveUp(err)
+	}
+	if made.Chain, err = r.download(ctx, o); err != nil {
+		return nil, r.giveUp(err)
+	}
+	csr, err := x509.ParseCertificateRequest(made.CSR)
+	if err != nil {
+		return nil, err
+	}
+	warnings, err := certs.CheckChain(made.Chain, csr.PublicKey, r.Names, r.Now)
+	if err != nil {
+		return nil, r.giveUp(&acme.ProtocolError{URL: o.Certificate, What: "the certificate is not the one ordered", Err: err})
+	}
+	for _, w := range warnings {
+		r.tell(StepWarning, "%s", w)
+	}
+	return made, nil
+}
+
+// openAccount finds or makes the account. What the CA's directory says is
+// checked here, before anything is posted.
+func (r *run) openAccount(ctx context.Context) error {
+	if _, err := r.Account.Open(); err != nil {
+		return err // before the CA is asked anything
+	}
+	ctx, cancel := r.waitCA(ctx)
+	defer cancel()
+	directory, err := r.Client.Directory(ctx)
+	if err != nil {
+		return err
+	}
+	if _, known := directory.Meta.Profiles[r.Profile]; r.Profile != "" && !known {
+		offered := "it offers none"
+		if len(directory.Meta.Profiles) > 0 {
+			offered = "it offers: " + strings.Join(slices.Sorted(maps.Keys(directory.Meta.Profiles)), ", ")
+		}
+		return &ConfigError{What: fmt.Sprintf("the CA has no profile %q; %s", r.Profile, offered)}
+	}
+	a, created, err := r.Account.Ensure(ctx, r.Client, r.Registration)
+	if err != nil {
+		return err
+	}
+	if created {
+		r.tell(StepAccount, "account made: %s", a.URL)
+	} else {
+		r.tell(StepAccount, "account: %s", a.URL)
+	}
+	r.account = a.URL
+	return nil
+}
+
+// openOrder takes up the order that an earlier run left open, or makes a new
+// one with a new key. Key and CSR are on disk before the CA hears of the order,
+// its URL right after: a crash costs one request and not one certificate.
+func (r *run) openOrder(ctx context.Context) (*acme.Order, *certs.Material, error) {
+	ctx, cancel := r.waitCA(ctx)
+	defer cancel()
+	if o, made, err := r.resume(ctx); o != nil || err != nil {
+		return o, made, err
+	}
+	made := &certs.Material{}
+	if r.CSR != nil {
+		made.CSR = r.CSR.DER
+	} else {
+		var err error
+		if made.Key, err = r.newKey(); err != nil {
+			return nil, nil, err
+		}
+		made.CSR, err = keys.MakeCSR(made.Key, keys.CSROptions{Names: r.Names, Subject: r.Subject, MustStaple: r.MustStaple})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	if r.Certificate != nil {
+		if err := r.Certificate.StartPending(made.Key, made.CSR); err != nil {
+			return nil, nil, fmt.Errorf("pending: %w", err)
+		}
+	}
+	request := acme.OrderRequest{Profile: r.Profile, NotAfter: r.NotAfter}
+	for _, name := range r.Names {
+		request.Identifiers = append(request.Identifiers, acme.NewIdentifier(name))
+	}
+	o, err := r.Client.NewOrder(ctx, request)
+	if err != nil {
+		return nil, nil, r.giveUp(r.Account.Lost(err))
+	}
+	r.tell(StepOrder, "order for %s: %s", r.names, o.URL)
+	if r.Certificate != nil {
+		if err := r.Certificate.SaveOrder(r.pendingOrder(o.URL)); err != nil {
+			return nil, nil, fmt.Errorf("pending: %w", err)
+		}
+	}
+	return o, made, nil
+}
+
+// pendingOrder is what an open order must match to be taken up again.
+func (r *run) pendingOrder(url string) certs.PendingOrder {
+	p := certs.PendingOrder{URL: url, CA: r.CA, Account: r.account, Names: r.Names, Profile: r.Profile}
+	if !r.NotAfter.IsZero() {
+		p.NotAfter = r.NotAfter.UTC().Format(time.RFC3339)
+	}
+	return p
+}
+
+// resume returns the order that is still open for this very request, or nil.
+func (r *run) resume(ctx context.Context) (*acme.Order, *certs.Material, error) {
+	if r.Certificate == nil {
+		return nil, nil, nil
+	}
+	p, err := r.Certificate.Pending()
+	if err != nil {
+		return nil, nil, fmt.Errorf("pending: %w", err)
+	}
+	if p == nil || !r.fits(p) {
+		return nil, nil, nil
+	}
+	o, err := r.Client.FetchOrder(ctx, p.Order.URL)
+	var problem *acme.Problem
+	switch {
+	case errors.As(err, &problem):
+		return nil, nil, nil // the CA has forgotten it
+	case err != nil:
+		return nil, nil, err
+	case o.Status == "invalid":
+		return nil, nil, nil
+	}
+	r.tell(StepResume, "going on with the order of an earlier run: %s", o.URL)
+	return o, &certs.Material{Key: p.Key, CSR: p.CSR}, nil
+}
+
+func (r *run) fits(p *certs.Pending) bool {
+	want, have := r.pendingOrder(p.Order.URL), p.Order
+	same := have.CA == want.CA && have.Account == want.Account && slices.Equal(have.Names, want.Names) &&
+		have.Profile == want.Profile && have.NotAfter == want.NotAfter
+	if r.CSR != nil {
+		return same && slices.Equal(p.CSR, r.CSR.DER)
+	}
+	if !same || p.Key == nil {
+		return false
+	}
+	algo, err := keys.AlgoOf(p.Key.Public())
+	return err == nil && (algo == r.Algo || r.ReuseKey)
+}
+
+// giveUp forgets the open order where going on with it can never work, and
+// keeps it where another run may: after an outage, a signal, a failed hook.
+func (r *run) giveUp(err error) error {
+	var (
+		validation *ValidationError
+		order      *OrderError
+		problem    *acme.Problem
+		protocol   *acme.ProtocolError
+		temporary  *acme.TemporaryError
+	)
+	dead := errors.As(err, &validation) || errors.As(err, &order) || errors.As(err, &problem) || errors.As(err, &protocol)
+	if r.Certificate == nil || !dead || errors.As(err, &temporary) {
+		return err
+	}
+	if dropErr := r.Certificate.DropPending(); dropErr != nil {
+		r.tell(StepWarning, "pending: %v", dropErr)
+	}
+	return err
+}
+
+// reportRefusal tells the hook that the CA refused a request.
+func (r *run) reportRefusal(ctx context.Context, err error) {
+	var p *acme.Problem
+	if !errors.As(err, &p) || p.Method == "" || ctx.Err() != nil {
+		return
+	}
+	var header strings.Builder
+	fmt.Fprintf(&header, "HTTP %d\n", p.Status)
+	for _, key := range slices.Sorted(maps.Keys(p.Header)) {
+		for _, value := range p.Header[key] {
+			fmt.Fprintf(&header, "%s: %s\n", strings.ToLower(key), value)
+		}
+	}
+	event := hooks.RequestFailure(p.Status, string(p.Body), strings.ToLower(p.Method), header.String())
+	if err := r.hook(ctx, event); err != nil {
+		r.tell(StepWarning, "%v", err)
+	}
+}
+
+// finalize sends the CSR where the order is ready, and waits for the
+// certificate.
+func (r *run) finalize(ctx context.Context, o *acme.Order, csr []byte) (*acme.Order, error) {
+	ctx, cancel := r.waitCA(ctx)
+	defer cancel()
+	var err error
+	if o.Status == "ready" {
+		r.tell(StepFinalize, "sending the CSR")
+		if o, err = r.Client.Finalize(ctx, o, csr); err != nil {
+			return nil, err
+		}
+	}
+	issued := func(status string) bool { return status == "valid" }
+	if !issued(o.Status) {
+		if o, err = r.Client.WaitOrder(ctx, o, issued); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case o.Status != "valid":
+		return nil, &OrderError{What: "the CA did not issue the certificate", Problem: o.Error}
+	case o.Certificate == "":
+		return nil, &acme.ProtocolError{URL: o.URL, What: "the order is valid and names no certificate"}
+	}
+	return o, nil
+}
+
+// download fetches the chain, and its alternates only where one is preferred.
+func (r *run) download(ctx context.Context, o *acme.Order) ([]*x509.Certificate, error) {
+	ctx, cancel := r.waitCA(ctx)
+	defer cancel()
+	chain, err := r.Client.FetchCertificate(ctx, o.Certificate)
+	if err != nil {
+		return nil, err
+	}
+	r.tell(StepDownload, "downloaded %d certificates", len(chain.Certificates))
+	if r.PreferredChain == "" || topIssuer(chain) == r.PreferredChain {
+		return chain.Certificates, nil
+	}
+	alternates, err := r.Client.FetchAlternates(ctx, chain)
+	if err != nil {
+		return nil, err
+	}
+	offered := []string{topIssuer(chain)}
+	for _, a := range alternates {
+		if topIssuer(a) == r.PreferredChain {
+			return a.Certificates, nil
+		}
+		offered = append(offered, topIssuer(a))
+	}
+	return nil, &ConfigError{
+		What: fmt.Sprintf("the CA has no chain up to %q", r.PreferredChain),
+		Hint: fmt.Sprintf("it offers %q; the issued certificate is kept at the CA, the next run fetches it", offered),
+	}
+}
+
+// topIssuer is the common name that PREFERRED_CHAIN is held against.
+func topIssuer(c *acme.Chain) string {
+	return c.Certificates[len(c.Certificates)-1].Issuer.CommonName
+}
+
+// keyAuthorization of a token is made from our own key, never from what the CA
+// sent (RFC 8555 §8.1).
+func (r *run) keyAuthorization(token string) (string, error) {
+	var key crypto.Signer = r.Client.AccountKey()
+	return acme.KeyAuthorization(token, key)
+}

@@ -1,0 +1,100 @@
+// Package issue is the straight line of arid's main job: one certificate, from
+// the question whether it is due to the deployed files.
+package issue
+
+import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"time"
+
+	"arid/account"
+	"arid/acme"
+	"arid/certs"
+	"arid/hooks"
+	"arid/keys"
+	"arid/renew"
+)
+
+// Request says which certificate is wanted, from whom, and where it goes. It is
+// filled by the command line, by a line of domains.txt, or by a POSTed CSR; all
+// that can be checked without the CA has been checked by then.
+type Request struct {
+	Now   time.Time // the start of the run: versions carry it, dates are held against it
+	Names []string  // canonical names, the primary one first; with CSR those of the CSR
+	CSR   *keys.CSR // made elsewhere, with a key that arid never sees; nil: arid makes both
+
+	// Certificate is where the result lives. Nil keeps nothing on disk: the
+	// chain is in the Result and nowhere else, and every call is an order.
+	Certificate *certs.Certificate
+
+	CA           string // directory URL
+	TestCA       bool   // its certificates are trusted by nobody
+	Client       *acme.Client
+	Account      account.Store
+	Registration account.Registration
+
+	Hooks     *hooks.Runner
+	HookChain bool
+	Challenge string // challenge type
+	WellKnown string // directory for http-01 files
+
+	Algo           keys.Algo
+	ReuseKey       bool
+	MustStaple     bool
+	Subject        pkix.Name
+	Profile        string
+	PreferredChain string    // issuer CN of the chain's last certificate; "" takes the CA's default
+	NotAfter       time.Time // asked of the CA; zero: not asked
+
+	Explicit Explicit
+	Policy   renew.Policy
+	Force    bool
+	Timeout  time.Duration // for waiting on the CA, hooks not counted
+	LockWait time.Duration
+
+	Tell func(Event) // progress, for whoever prints; may be nil
+}
+
+// Explicit tells which settings the user chose: only those can make a live
+// certificate due when they differ from it.
+type Explicit struct {
+	Algo, MustStaple, Profile, CA bool
+}
+
+// Step names a step of the run, for those who explain it.
+type Step string
+
+// The steps in the order in which they happen. StepWarning may come at any time.
+const (
+	StepDue       Step = "due"
+	StepAccount   Step = "account"
+	StepResume    Step = "resume"
+	StepOrder     Step = "order"
+	StepAuthorize Step = "authorization"
+	StepPut       Step = "put"
+	StepHook      Step = "hook"
+	StepAccept    Step = "accept"
+	StepValid     Step = "valid"
+	StepRemove    Step = "remove"
+	StepFinalize  Step = "finalize"
+	StepDownload  Step = "download"
+	StepStore     Step = "store"
+	StepSwitch    Step = "switch"
+	StepWarning   Step = "warning"
+)
+
+// Event is one step of a run as it happens, as text for a person.
+type Event struct {
+	Step Step
+	Name string // primary name of the certificate
+	Text string
+}
+
+// Result is what came of a request.
+type Result struct {
+	Issued   bool   // there is a new certificate
+	Deployed bool   // something owed from an earlier run was done
+	Reason   string // why it was due, or until when it is not
+	Chain    []*x509.Certificate
+	Paths    certs.Paths // stable names; empty where nothing is kept
+}

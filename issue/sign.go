@@ -1,0 +1,349 @@
+package issue
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"arid/acme"
+	"arid/certs"
+	"arid/hooks"
+	"arid/keys"
+	"arid/renew"
+)
+
+// run is one request under way.
+type run struct {
+	*Request
+	state    *certs.State
+	live     *certs.Live // what the stable names show; nil: nothing usable
+	current  *certs.Live // what counts as the present certificate: live, or a version not yet switched to
+	due      renew.Decision
+	account  string    // account URL
+	deadline time.Time // of all waiting on the CA; hooks move it
+	names    string    // for the hooks: all names, blank-separated
+	telling  sync.Mutex
+}
+
+// Sign brings one certificate to where the request wants it: it asks nothing
+// and writes nothing where that is so already. Errors: *ValidationError,
+// *OrderError, *acme.Problem (the CA refused), *acme.TemporaryError (later
+// again), *acme.ProtocolError, *ConfigError, *DeployError (issued and stored, a
+// hook failed after that; the Result is complete), those of account and certs,
+// and the cause of a cancelled ctx.
+func Sign(ctx context.Context, request *Request) (*Result, error) {
+	r := &run{Request: request, names: strings.Join(request.Names, " ")}
+	if r.Certificate == nil {
+		return r.signOnly(ctx)
+	}
+	if err := r.look(); err != nil {
+		return nil, err
+	}
+	if r.nothingToDo() {
+		return r.result(&Result{Reason: r.due.Reason}), nil
+	}
+	unlock, err := r.Certificate.Lock(ctx, r.LockWait)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	// Another run may have been faster while this one waited for the lock.
+	if err := r.look(); err != nil {
+		return nil, err
+	}
+	if r.nothingToDo() {
+		return r.result(&Result{Reason: r.due.Reason}), nil
+	}
+	if !r.due.Due {
+		return r.finishOwed(ctx)
+	}
+	r.tell(StepDue, "due: %s", r.due.Reason)
+
+	made, err := r.obtain(ctx)
+	if err != nil {
+		return nil, err
+	}
+	version, err := r.store(made)
+	if err != nil {
+		return nil, err
+	}
+	result := &Result{Issued: true, Reason: r.due.Reason, Chain: made.Chain}
+	return r.result(result), r.deploy(ctx, version, made.Chain[0])
+}
+
+// signOnly is CSR in, chain out: nothing is read from disk and nothing kept.
+func (r *run) signOnly(ctx context.Context) (*Result, error) {
+	made, err := r.obtain(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Result{Issued: true, Chain: made.Chain}, nil
+}
+
+func (r *run) nothingToDo() bool { return !r.due.Due && r.state.Owed == nil }
+
+func (r *run) result(result *Result) *Result {
+	result.Paths = r.Certificate.Stable()
+	if result.Chain == nil && r.current != nil {
+		result.Chain = r.current.Chain
+	}
+	return result
+}
+
+// look reads what is on disk and decides. It writes nothing.
+func (r *run) look() (err error) {
+	r.state, err = r.Certificate.State()
+	if r.state == nil {
+		return err
+	}
+	if err != nil {
+		r.tell(StepWarning, "%v", err)
+	}
+	facts := renew.Facts{Force: r.Force, Wanted: r.Names}
+	r.live, err = r.Certificate.Live()
+	var unreadable *certs.UnreadableError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		facts.Unusable = "there is none yet"
+	case errors.As(err, &unreadable):
+		facts.Unusable = err.Error()
+	case err != nil:
+		return err
+	}
+	r.current = r.live
+	if owed := r.state.Owed; owed != nil {
+		set, err := r.Certificate.Set(owed.Version)
+		switch {
+		case err != nil:
+			r.tell(StepWarning, "what is owed cannot be done, version %q is gone: %v", owed.Version, err)
+			r.state.Owed = nil
+		case owed.Step == certs.OwedSync:
+			r.current, facts.Unusable = set, ""
+		}
+	}
+	if r.current != nil {
+		if err := r.guardTestCA(); err != nil {
+			return err
+		}
+		r.compare(&facts)
+	}
+	r.due = renew.Due(r.Now, facts, r.Policy)
+	return nil
+}
+
+// guardTestCA keeps a certificate that browsers trust from being replaced by
+// one that they do not.
+func (r *run) guardTestCA() error {
+	if !r.TestCA || r.fromTestCA() {
+		return nil
+	}
+	from := r.state.CA
+	if from == "" || !r.stateIsCurrent() {
+		from = r.current.Leaf.Issuer.String()
+	}
+	return &ConfigError{
+		What: fmt.Sprintf("live certificate comes from %q, and %q is a test CA", from, r.CA),
+		Hint: "use --out DIR for a test",
+	}
+}
+
+func (r *run) fromTestCA() bool {
+	if r.stateIsCurrent() {
+		return r.state.TestCA
+	}
+	issuer := r.current.Leaf.Issuer.String()
+	return strings.Contains(issuer, "(STAGING)") || strings.Contains(issuer, "Fake LE") || strings.Contains(issuer, "Pebble")
+}
+
+// stateIsCurrent tells whether the remembered facts are those of the present
+// leaf: another program may have renewed it since.
+func (r *run) stateIsCurrent() bool {
+	return r.state.Leaf != "" && r.state.Leaf == certs.Fingerprint(r.current.Leaf)
+}
+
+// compare fills in how the present certificate differs from what is wanted.
+func (r *run) compare(f *renew.Facts) {
+	leaf := r.current.Leaf
+	f.NotBefore, f.NotAfter = leaf.NotBefore, leaf.NotAfter
+	f.Ordered = certs.Names(leaf)
+	if r.stateIsCurrent() {
+		f.Ordered = r.state.Names
+		if r.state.Revoked {
+			f.Changed = append(f.Changed, "it was revoked")
+		}
+		if r.Explicit.CA && r.state.CA != r.CA {
+			f.Changed = append(f.Changed, fmt.Sprintf("the CA (was %q)", r.state.CA))
+		}
+		if r.Explicit.Profile && r.state.Profile != r.Profile {
+			f.Changed = append(f.Changed, fmt.Sprintf("the profile (was %q)", r.state.Profile))
+		}
+	}
+	if r.fromTestCA() && !r.TestCA {
+		f.Changed = append(f.Changed, "the live certificate comes from a test CA")
+	}
+	if r.CSR != nil {
+		f.KeyFits = true
+		if !keys.Equal(leaf.PublicKey, r.CSR.PublicKey) {
+			f.Changed = append(f.Changed, "the key of the CSR")
+		}
+		return
+	}
+	f.KeyFits = r.current.Key != nil && keys.Fits(leaf.PublicKey, r.current.Key)
+	if was, err := keys.AlgoOf(leaf.PublicKey); r.Explicit.Algo && err == nil && was != r.Algo {
+		f.Changed = append(f.Changed, fmt.Sprintf("the key type (was %s)", was))
+	}
+	if r.Explicit.MustStaple && certs.MustStaple(leaf) != r.MustStaple {
+		f.Changed = append(f.Changed, "must-staple")
+	}
+}
+
+// store writes the whole new version and remembers that it is owed, from the
+// sync hook on. From here on the order is no longer needed.
+func (r *run) store(m *certs.Material) (*certs.Version, error) {
+	version, err := r.Certificate.Write(r.Now, *m)
+	if err != nil {
+		return nil, fmt.Errorf("storing the certificate: %w", err)
+	}
+	r.tell(StepStore, "stored as version %s", version.ID)
+	r.state.Names, r.state.CA, r.state.TestCA = r.Names, r.CA, r.TestCA
+	r.state.Profile, r.state.Revoked = r.Profile, false
+	r.state.Leaf = certs.Fingerprint(m.Chain[0])
+	if err := r.owe(version, certs.OwedSync); err != nil {
+		return nil, err
+	}
+	return version, r.Certificate.DropPending()
+}
+
+func (r *run) owe(v *certs.Version, step string) error {
+	r.state.Owed = nil
+	if v != nil {
+		r.state.Owed = &certs.Owed{Version: v.ID, Step: step}
+	}
+	if err := r.Certificate.SaveState(r.state); err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	return nil
+}
+
+// finishOwed does what an earlier run could not: nothing is ordered.
+func (r *run) finishOwed(ctx context.Context) (*Result, error) {
+	version, err := r.Certificate.Version(r.state.Owed.Version)
+	if err != nil {
+		return nil, err
+	}
+	r.tell(StepDue, "owed from an earlier run: version %s", version.ID)
+	result := r.result(&Result{Deployed: true, Reason: r.due.Reason})
+	return result, r.deploy(ctx, version, r.current.Leaf)
+}
+
+// deploy takes a stored version to the stable names and to the user's servers:
+// sync hook, the one switch, deploy hook. What fails stays owed from there.
+func (r *run) deploy(ctx context.Context, v *certs.Version, leaf *x509.Certificate) error {
+	notAfter := leaf.NotAfter.UTC().Format(time.RFC3339)
+	if r.state.Owed.Step == certs.OwedSync {
+		p := v.Paths
+		if err := r.hook(ctx, hooks.SyncCert(p.Key, p.Cert, p.Fullchain, p.Chain, p.CSR), "ARID_HOOK_NOT_AFTER="+notAfter); err != nil {
+			return r.owed(ctx, err)
+		}
+		if err := r.Certificate.Switch(v); err != nil {
+			return fmt.Errorf("switching to version %s: %w", v.ID, err)
+		}
+		r.tell(StepSwitch, "switched to version %s", v.ID)
+		if err := r.owe(v, certs.OwedDeploy); err != nil {
+			return err
+		}
+	}
+	p := r.Certificate.Stable()
+	if err := r.hook(ctx, hooks.DeployCert(r.Names[0], p.Key, p.Cert, p.Fullchain, p.Chain, v.ID), "ARID_HOOK_NOT_AFTER="+notAfter); err != nil {
+		return r.owed(ctx, err)
+	}
+	if err := r.owe(nil, ""); err != nil {
+		return err
+	}
+	if err := r.Certificate.Prune(""); err != nil {
+		r.tell(StepWarning, "removing old versions: %v", err)
+	}
+	return nil
+}
+
+// owed marks a failed hook as something to be repeated, unless it failed
+// because this run was told to end.
+func (r *run) owed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	return &DeployError{err}
+}
+
+// newKey is the key for a new order: the live one where it is to be reused and
+// is of the wanted type, else a fresh one.
+func (r *run) newKey() (crypto.Signer, error) {
+	if r.ReuseKey && r.live != nil && r.live.Key != nil {
+		was, err := keys.AlgoOf(r.live.Key.Public())
+		if err == nil && (was == r.Algo || !r.Explicit.Algo) {
+			return r.live.Key, nil
+		}
+	}
+	return keys.Generate(r.Algo)
+}
+
+// hook runs one event of the user's hook program.
+func (r *run) hook(ctx context.Context, e hooks.Event, more ...string) error {
+	if r.Hooks == nil || r.Hooks.Program == "" && r.Hooks.Function == "" {
+		return nil
+	}
+	r.tell(StepHook, "hook: %s", e.Name)
+	start := time.Now()
+	e.Env = slices.Concat(e.Env, r.hookEnv(), more)
+	err := r.Hooks.Run(ctx, e)
+	r.deadline = r.deadline.Add(time.Since(start))
+	return err
+}
+
+// hookEnv is what every hook of this certificate finds in its environment:
+// dehydrated's words, and more under ARID_HOOK_.
+func (r *run) hookEnv() []string {
+	env := []string{
+		"altnames=" + r.names,
+		"CHALLENGETYPE=" + r.Challenge,
+		"ARID_HOOK_NAME=" + r.Names[0],
+		"ARID_HOOK_NAMES=" + r.names,
+		"ARID_HOOK_CA=" + r.CA,
+		"ARID_HOOK_TYPE=" + r.Challenge,
+		"ARID_HOOK_REASON=" + r.due.Reason,
+	}
+	if r.Certificate != nil {
+		env = append(env, "alias="+r.Certificate.Alias)
+	}
+	if r.CSR == nil {
+		algo := string(r.Algo)
+		if strings.HasPrefix(algo, "rsa") {
+			algo = "rsa" // dehydrated keeps the size apart, in KEYSIZE
+		}
+		env = append(env, "KEY_ALGO="+algo, "PRIVATE_KEY_ROLLOVER=no")
+	}
+	return env
+}
+
+func (r *run) tell(step Step, format string, args ...any) {
+	if r.Tell != nil {
+		r.telling.Lock()
+		defer r.telling.Unlock()
+		r.Tell(Event{Step: step, Name: r.Names[0], Text: fmt.Sprintf(format, args...)})
+	}
+}
+
+// waitCA bounds one stretch of talking to the CA by what is left of the
+// request's time.
+func (r *run) waitCA(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithDeadlineCause(ctx, r.deadline, &acme.TemporaryError{
+		What: fmt.Sprintf("the CA took longer than %s (--timeout)", r.Timeout),
+	})
+}

@@ -1,0 +1,100 @@
+#!/usr/bin/env bats
+# A run that is told to end: tokens gone, clean hook called, and the parent sees
+# death by that signal.
+
+load helper
+
+setup() {
+  start_world
+  arid_world
+  arid register --accept-terms
+  cat >"$T/hook" <<'EOF'
+#!/bin/sh
+# Sends SIGNAL to arid in the event PHASE, and then takes its time.
+echo "$1" >>"$T/calls"
+[ "$1" = "$PHASE" ] || exit 0
+case $1 in
+  deploy_challenge) ls -A "$WELLKNOWN" >"$T/tokens" ;;
+esac
+kill -s "$SIGNAL" "$PPID"
+[ "${LATER:-}" ] || exec sleep 30
+EOF
+  chmod +x "$T/hook"
+  export T
+}
+teardown() { stop_all; }
+
+# death COMMAND...: runs it and prints how it ended, as its parent sees it.
+death() {
+  # shellcheck disable=SC2016  # perl's variables
+  perl -e 'my $pid = fork; if (!$pid) { exec @ARGV or exit 127 } waitpid $pid, 0; print "signal ", $? & 127, " status ", $? >> 8, "\n"' "$@"
+}
+
+nothing_left() {
+  [ -z "$(ls -A "$WELLKNOWN")" ]
+  run ! pgrep -f "$T/hook"
+}
+
+@test "TERM, INT and HUP while a hook runs" {
+  local number signal
+  for signal in TERM:15 INT:2 HUP:1; do
+    number=${signal#*:} signal=${signal%:*}
+    : >"$T/calls"
+    export PHASE=deploy_challenge SIGNAL=$signal
+    run -0 death arid sign -k "$T/hook" a.example.test
+    [[ $output == *"signal $number status 0"* ]]
+    [[ $output == *"arid: a.example.test: "*"SIG$signal"* ]]
+    [ -s "$T/tokens" ]
+    [ "$(cat "$T/calls")" = "deploy_challenge
+clean_challenge" ]
+    nothing_left
+  done
+  unset PHASE
+  arid sign -k "$T/hook" a.example.test
+  [ "$(tail -n 1 "$T/calls")" = deploy_cert ]
+}
+
+@test "TERM while the CA validates" {
+  # The web server answers nothing any more, so the order stays pending.
+  kill -STOP "$WEB_PID"
+  # shellcheck disable=SC2016
+  printf '#!/bin/sh\necho "$1" >>"$T/calls"\n[ "$1" = deploy_challenge ] && { sleep 1; kill -TERM "$PPID"; } >/dev/null 2>&1 &\nexit 0\n' >"$T/hook"
+  sed -i 's/\$PPID/$ARID/' "$T/hook"
+  # shellcheck disable=SC2016
+  run -0 death sh -c 'export ARID=$$; exec arid sign -k "$T/hook" a.example.test'
+  kill -CONT "$WEB_PID"
+  [[ $output == *"signal 15 status 0"* ]]
+  [ "$(cat "$T/calls")" = "deploy_challenge
+clean_challenge" ]
+  nothing_left
+  arid sign -k "$T/hook" a.example.test
+}
+
+@test "TERM in the later hooks: the set is whole, and what is owed is done by the next run" {
+  local phase
+  for phase in clean_challenge sync_cert deploy_cert; do
+    : >"$T/calls"
+    PHASE=$phase SIGNAL=TERM run -0 death arid sign -x -k "$T/hook" "$phase.example.test"
+    [[ $output == *"signal 15 status 0"* ]]
+    nothing_left
+    arid sign -k "$T/hook" "$phase.example.test"
+    [ "$(tail -n 1 "$T/calls")" = deploy_cert ]
+    [ "$(pebble_orders)" -le 2 ]
+    verify_chain "$ARID_BASEDIR/certs/$phase.example.test/fullchain.pem" "$phase.example.test"
+  done
+}
+
+pebble_orders() { grep -c 'Added order' "$T/pebble.log"; }
+
+@test "a signal that was ignored at the start stays ignored" {
+  export PHASE=deploy_challenge SIGNAL=HUP LATER=1
+  run -0 sh -c 'trap "" HUP; exec arid sign -k "$T/hook" a.example.test'
+  [ "$(tail -n 1 "$T/calls")" = deploy_cert ]
+}
+
+@test "2>&1 | head -1 leaves nothing behind" {
+  dns_manage add-a '{"host": "down.example.test", "addresses": ["127.254.254.254"]}'
+  bash -c 'arid sign -v -k "$T/hook" up.example.test down.example.test 2>&1 | head -1'
+  [ -z "$(ls -A "$WELLKNOWN")" ]
+  [ "$(sort "$T/calls" | uniq -c | grep -c '2 clean_challenge')" -eq 1 ]
+}
