@@ -1,0 +1,192 @@
+package certs
+
+import (
+	"crypto"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"arid/internal/atomicfile"
+	"arid/keys"
+)
+
+const orderName = "order.json"
+
+// Pending is an order that was begun and has not become a version yet.
+type Pending struct {
+	Key   crypto.Signer // nil with a CSR from elsewhere
+	CSR   []byte        // DER
+	Order PendingOrder
+}
+
+// PendingOrder is what must be known to go on with an order, and to tell
+// whether it is still the one that is wanted.
+type PendingOrder struct {
+	Schema    int      `json:"schema"`
+	URL       string   `json:"url"`
+	CA        string   `json:"ca"`      // directory URL
+	Account   string   `json:"account"` // URL
+	Names     []string `json:"names"`
+	Profile   string   `json:"profile,omitempty"`
+	NotAfter  string   `json:"not_after,omitempty"` // RFC 3339; as asked for
+	Finalized bool     `json:"finalized,omitempty"`
+}
+
+// Pending reads the order under way. Half of one, a key that does not belong to
+// its CSR, or a file that cannot be understood count as none: nil, nil.
+func (c *Certificate) Pending() (*Pending, error) {
+	dir, pending, err := c.openPending()
+	if err != nil || pending == nil {
+		return nil, err
+	}
+	defer dir.Close()
+	defer pending.Close()
+	p := &Pending{}
+	text, err := readPending(pending, orderName, maxJSON)
+	if err != nil || text == nil {
+		return nil, err
+	}
+	if json.Unmarshal(text, &p.Order) != nil || p.Order.URL == "" {
+		return nil, nil
+	}
+	text, err = readPending(pending, csrName, maxPEM)
+	if err != nil || text == nil {
+		return nil, err
+	}
+	csr, err := keys.ParseCSR(text)
+	if err != nil {
+		return nil, nil
+	}
+	p.CSR = csr.DER
+	text, err = readPending(pending, keyName, maxKey)
+	if err != nil || text == nil {
+		return p, err
+	}
+	if p.Key, err = keys.Parse(text); err != nil || !keys.Fits(csr.PublicKey, p.Key) {
+		return nil, nil
+	}
+	return p, nil
+}
+
+// readPending returns nil for a file that is not there or is none.
+func readPending(pending *os.Root, name string, max int64) ([]byte, error) {
+	text, err := atomicfile.ReadIn(pending, name, max)
+	if missing(err) || unreadable("", err) != err {
+		return nil, nil
+	}
+	return text, err
+}
+
+// openPending returns nil where there is no such directory.
+func (c *Certificate) openPending() (dir, pending *os.Root, err error) {
+	dir, err = os.OpenRoot(c.Path())
+	if missing(err) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	pending, err = atomicfile.Subdir(dir, pendingName)
+	if err != nil {
+		dir.Close()
+		if missing(err) {
+			err = nil
+		}
+		return nil, nil, err
+	}
+	return dir, pending, nil
+}
+
+// StartPending makes key (nil: not ours) and CSR outlive a crash, before the CA
+// hears of the order. An older order under way is forgotten first, so that its
+// URL never stands beside a key of another.
+func (c *Certificate) StartPending(key crypto.Signer, csrDER []byte) error {
+	csr, err := keys.ParseCSR(csrDER)
+	if err != nil {
+		return err
+	}
+	if key != nil && !keys.Fits(csr.PublicKey, key) {
+		return errors.New("the key does not belong to the CSR")
+	}
+	// Settings that Write would refuse are refused before anything is ordered.
+	if _, err := c.store.groupID(); err != nil {
+		return err
+	}
+	if err := c.DropPending(); err != nil {
+		return err
+	}
+	dir, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := dir.Mkdir(pendingName, 0o777); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if err := atomicfile.SyncDir(dir); err != nil {
+		return err
+	}
+	pending, err := atomicfile.Subdir(dir, pendingName)
+	if err != nil {
+		return err
+	}
+	defer pending.Close()
+	if key != nil {
+		text, err := keys.MarshalPEM(key)
+		if err != nil {
+			return err
+		}
+		if err := atomicfile.Write(pending, keyName, text, atomicfile.Options{}); err != nil {
+			return err
+		}
+	}
+	return atomicfile.Write(pending, csrName, encodeCSR(csr.DER), atomicfile.Options{})
+}
+
+// SaveOrder makes the order outlive a crash, after StartPending and as soon as
+// the CA has told its URL; or again when something about it has changed.
+func (c *Certificate) SaveOrder(o PendingOrder) error {
+	o.Schema = schema
+	text, err := encodeJSON(o)
+	if err != nil {
+		return err
+	}
+	dir, pending, err := c.openPending()
+	if err != nil {
+		return err
+	}
+	if pending == nil {
+		return fmt.Errorf("%q: is gone", c.file(pendingName))
+	}
+	defer dir.Close()
+	defer pending.Close()
+	return atomicfile.Write(pending, orderName, text, atomicfile.Options{})
+}
+
+// DropPending forgets the order under way, and whatever is left of one.
+func (c *Certificate) DropPending() error {
+	dir, pending, err := c.openPending()
+	if err != nil || pending == nil {
+		return err
+	}
+	defer dir.Close()
+	defer pending.Close()
+	// The order first: without it the rest counts as nothing.
+	for _, name := range []string{orderName, keyName, csrName} {
+		if err := pending.Remove(name); err != nil && !missing(err) {
+			return err
+		}
+		if name == orderName {
+			if err := atomicfile.SyncDir(pending); err != nil {
+				return err
+			}
+		}
+	}
+	if err := atomicfile.Sweep(pending); err != nil {
+		return err
+	}
+	// A file of somebody else's keeps the directory.
+	_ = dir.Remove(pendingName)
+	return atomicfile.SyncDir(dir)
+}

@@ -1,0 +1,285 @@
+package certs
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"arid/internal/atomicfile"
+	"arid/keys"
+)
+
+// Material is what a version is made of.
+type Material struct {
+	Key   crypto.Signer       // nil: it is not ours (a CSR from elsewhere)
+	CSR   []byte              // DER; empty: none is kept
+	Chain []*x509.Certificate // leaf first
+}
+
+// Version is a set that is complete on disk, shown or not.
+type Version struct {
+	ID string // seconds since 1970, in decimal
+
+	// Paths are names in the folder that carry the ID, as dehydrated's hooks know
+	// them: privkey-1795000000.pem. They are hard links to the version's files, or
+	// copies where the file system has no hard links.
+	Paths Paths
+}
+
+// maxRaise bounds the search for a version's name that is not taken.
+const maxRaise = 100_000
+
+// Write puts a new set on disk whole, synced, without showing it. Its ID is the
+// second of start, or the next one that is free. After an error nothing is left
+// of it.
+func (c *Certificate) Write(start time.Time, m Material) (_ *Version, err error) {
+	content, err := m.encode()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := c.open()
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	access, err := c.access()
+	if err != nil {
+		return nil, err
+	}
+	versions, err := openVersions(dir, access)
+	if err != nil {
+		return nil, err
+	}
+	defer versions.Close()
+	id, err := claim(dir, versions, max(start.Unix(), 1), +1)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			removeVersion(dir, versions, id)
+		}
+	}()
+	err = fill(versions, id, access, func(temp *os.Root) error {
+		for _, name := range fileNames() {
+			data, found := content[name]
+			if !found {
+				continue
+			}
+			if err := atomicfile.Create(temp, name, data, access.file(name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.flatten(dir, id)
+}
+
+// encode makes the files. Everything is written anew from DER: nothing of what
+// stood around it where it came from gets to disk.
+func (m *Material) encode() (map[string][]byte, error) {
+	if len(m.Chain) == 0 {
+		return nil, errors.New("there is no certificate to write")
+	}
+	content := map[string][]byte{
+		certName:      EncodeChain(m.Chain[:1]),
+		chainName:     EncodeChain(m.Chain[1:]),
+		fullchainName: EncodeChain(m.Chain),
+	}
+	if len(m.CSR) > 0 {
+		content[csrName] = encodeCSR(m.CSR)
+	}
+	if m.Key == nil {
+		return content, nil
+	}
+	if !keys.Fits(m.Chain[0].PublicKey, m.Key) {
+		return nil, errors.New("the key does not fit the certificate")
+	}
+	var err error
+	content[keyName], err = keys.MarshalPEM(m.Key)
+	return content, err
+}
+
+func encodeCSR(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
+}
+
+// openVersions opens versions/, and makes it where it is missing.
+func openVersions(dir *os.Root, a *access) (*os.Root, error) {
+	versions, err := atomicfile.Subdir(dir, versionsName)
+	if missing(err) {
+		if err := dir.Mkdir(versionsName, 0o777); err != nil {
+			return nil, err
+		}
+		if versions, err = atomicfile.Subdir(dir, versionsName); err == nil {
+			err = a.adopt(versions)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return versions, a.openWay()
+}
+
+// claim makes the empty directory of a version, from the second n on upward or
+// downward. One that dehydrated has used for files of its own is not taken.
+func claim(dir, versions *os.Root, n int64, step int64) (string, error) {
+	for range maxRaise {
+		if n < 0 {
+			break
+		}
+		id := strconv.FormatInt(n, 10)
+		n += step
+		if usedFlat(dir, id) {
+			continue
+		}
+		err := versions.Mkdir(id, 0o777)
+		if !errors.Is(err, fs.ErrExist) {
+			return id, err
+		}
+	}
+	return "", fmt.Errorf("%q: no free name for a version", versions.Name())
+}
+
+func usedFlat(dir *os.Root, id string) bool {
+	for _, name := range fileNames() {
+		if _, err := dir.Lstat(flat(name, id)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// fill makes a claimed version complete by one rename: until then it is an empty
+// directory, so that nobody takes half a set for a whole one.
+func fill(versions *os.Root, id string, a *access, write func(temp *os.Root) error) (err error) {
+	name := tempPrefix + rand.Text()
+	if err := versions.Mkdir(name, 0o777); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			removeSet(versions, name)
+		}
+	}()
+	temp, err := atomicfile.Subdir(versions, name)
+	if err != nil {
+		return err
+	}
+	defer temp.Close()
+	if err := a.adopt(temp); err != nil {
+		return err
+	}
+	if err := write(temp); err != nil {
+		return err
+	}
+	if err := atomicfile.SyncDir(temp); err != nil {
+		return err
+	}
+	if err := versions.Rename(name, id); err != nil {
+		return err
+	}
+	return atomicfile.SyncDir(versions)
+}
+
+// tempPrefix begins the names of versions under way.
+const tempPrefix = ".arid-"
+
+func isTemp(name string) bool { return strings.HasPrefix(name, tempPrefix) }
+
+// Version returns a set that an earlier run wrote. Names in the folder that a
+// clean-up (dehydrated's moves them away) has taken are made again. Errors are
+// those of Set.
+func (c *Certificate) Version(id string) (*Version, error) {
+	if _, err := c.Set(id); err != nil {
+		return nil, err
+	}
+	dir, err := os.OpenRoot(c.Path())
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return c.flatten(dir, id)
+}
+
+// flatten gives a version's files their names in the folder.
+func (c *Certificate) flatten(dir *os.Root, id string) (*Version, error) {
+	v := &Version{ID: id}
+	for _, name := range fileNames() {
+		own, short := versionsName+"/"+id+"/"+name, flat(name, id)
+		if _, err := dir.Lstat(own); missing(err) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		err := linkOrCopy(dir, own, short)
+		if errors.Is(err, fs.ErrExist) && !sameFile(dir, own, short) {
+			short, err = own, nil // somebody else's; the version's own name will do
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		*v.Paths.of(name) = c.file(short)
+	}
+	return v, atomicfile.SyncDir(dir)
+}
+
+// linkOrCopy makes a hard link; where the file system has none, a copy.
+func linkOrCopy(dir *os.Root, from, to string) error {
+	err := dir.Link(from, to)
+	// vfat and exFAT say EPERM.
+	if err == nil || !errors.Is(err, syscall.EPERM) && !errors.Is(err, errors.ErrUnsupported) &&
+		!errors.Is(err, syscall.EXDEV) && !errors.Is(err, syscall.EMLINK) {
+		return err
+	}
+	data, err := atomicfile.ReadIn(dir, from, maxPEM)
+	if err != nil {
+		return err
+	}
+	like, err := atomicfile.ReadAttributes(dir.Name() + "/" + from)
+	if err != nil {
+		return err
+	}
+	return copyTo(dir, to, data, like)
+}
+
+func copyTo(dir *os.Root, path string, data []byte, like *atomicfile.Attributes) error {
+	sub := dir
+	if at := strings.LastIndex(path, "/"); at >= 0 {
+		var err error
+		if sub, err = dir.OpenRoot(path[:at]); err != nil {
+			return err
+		}
+		defer sub.Close()
+		path = path[at+1:]
+	}
+	return atomicfile.Create(sub, path, data, atomicfile.Options{Like: like})
+}
+
+// sameFile tells whether two names in dir are one file, or a file and its copy.
+func sameFile(dir *os.Root, a, b string) bool {
+	infoA, errA := dir.Lstat(a)
+	infoB, errB := dir.Lstat(b)
+	if errA != nil || errB != nil || !infoA.Mode().IsRegular() || !infoB.Mode().IsRegular() {
+		return false
+	}
+	if os.SameFile(infoA, infoB) {
+		return true
+	}
+	dataA, errA := atomicfile.ReadIn(dir, a, maxPEM)
+	dataB, errB := atomicfile.ReadIn(dir, b, maxPEM)
+	return errA == nil && errB == nil && bytes.Equal(dataA, dataB)
+}
