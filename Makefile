@@ -18,9 +18,9 @@ test-tools:
 
 demo:
 	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && trap 'exit 1' HUP INT TERM && \
-	echo "building arid" && $(GOBUILD) -o "$$tmp/arid" . && mkdir "$$tmp/home" "$$tmp/webroot" && \
+	echo "building arid" && $(GOBUILD) -o "$$tmp/arid" . && mkdir "$$tmp/home" "$$tmp/webroot" && : >"$$tmp/config" && \
 	echo "arid rehearse --wellknown WEBROOT demo.example.test www.demo.example.test" && cd "$$tmp/home" && \
-	env -i PATH="$$PATH" TERM="$$TERM" HOME="$$tmp/home" TMPDIR="$$tmp" ARID_CONFIG=/dev/null \
+	env -i PATH="$$PATH" TERM="$$TERM" HOME="$$tmp/home" TMPDIR="$$tmp" ARID_CONFIG="$$tmp/config" \
 		"$$tmp/arid" rehearse --wellknown "$$tmp/webroot" demo.example.test www.demo.example.test
 
 test:

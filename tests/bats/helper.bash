@@ -212,9 +212,10 @@ verify_chain() {
 
 # arid_world: arid's settings for this world, in the environment.
 arid_world() {
-  export HOME=$T/home ARID_CONFIG=/dev/null
+  export HOME=$T/home ARID_CONFIG=$T/config
   export ARID_BASEDIR=$T/base ARID_CA=$DIRECTORY ARID_CA_BUNDLE=$CA_FILE ARID_WELLKNOWN=$WELLKNOWN
   mkdir -p "$HOME"
+  : >"$ARID_CONFIG"
 }
 
 # fail MESSAGE...: ends the test.
