@@ -189,6 +189,10 @@ func fill(versions *os.Root, id string, a *access, write func(temp *os.Root) err
 	if err := atomicfile.SyncDir(temp); err != nil {
 		return err
 	}
+	// Go's rename does not replace a directory, not even an empty one.
+	if err := versions.Remove(id); err != nil {
+		return err
+	}
 	if err := versions.Rename(name, id); err != nil {
 		return err
 	}
