@@ -2,6 +2,7 @@ package account
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -48,13 +49,14 @@ func badContact(uri string) string {
 	if len(uri) > 320 { // RFC 5321 §4.5.3.1: 64 + 1 + 255
 		return "is too long"
 	}
-	scheme, address, _ := strings.Cut(uri, ":")
-	if !strings.EqualFold(scheme, "mailto") {
-		if scheme == "" || address == "" {
-			return "is no URI"
-		}
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme == "" {
+		return "is no URI"
+	}
+	if u.Scheme != "mailto" {
 		return "" // the CA's to judge
 	}
+	_, address, _ := strings.Cut(uri, ":")
 	local, host, _ := strings.Cut(address, "@")
 	switch {
 	case strings.Contains(address, "?"):

@@ -242,9 +242,9 @@ func short(err error) string {
 }
 
 // refused tells whether the CA surely made no account: it said so, and not
-// that it is in trouble or too busy.
+// that it is in trouble or too busy (those are *acme.TemporaryError around it).
 func refused(err error) bool {
 	var p *acme.Problem
 	var later *acme.TemporaryError
-	return errors.As(err, &p) && !errors.As(err, &later) && p.Status < 500
+	return errors.As(err, &p) && !errors.As(err, &later)
 }

@@ -99,6 +99,9 @@ func TestRegisterThenKnown(t *testing.T) {
 	if got := read(t, s.Path(), "registration_info.json"); !strings.Contains(got, `"valid"`) {
 		t.Errorf("registration_info.json %q", got)
 	}
+	if algo, err := keys.AlgoOf(first.Key.Public()); algo != keys.P256 {
+		t.Errorf("key of type %q, %v", algo, err)
+	}
 	if got := read(t, s.Path(), "account_key.pem"); !strings.HasPrefix(got, "-----BEGIN EC PRIVATE KEY-----\n") {
 		t.Errorf("account_key.pem %.40q", got)
 	}
@@ -325,7 +328,8 @@ func TestURLAskedAnew(t *testing.T) {
 		} else {
 			put(t, s.Path(), map[string]string{"account_id.json": text})
 		}
-		info := read(t, s.Path(), "registration_info.json")
+		info := `{"the":"first one is kept"}`
+		put(t, s.Path(), map[string]string{"registration_info.json": info})
 		asked := requests(ca, func() {
 			if a, created := ensure(t, ca, s, Registration{}); created || a.URL != first.URL {
 				t.Errorf("%q: %+v", text, a)
@@ -397,6 +401,9 @@ func TestKeyFile(t *testing.T) {
 	if asked := requests(ca, func() { ensure(t, ca, s, Registration{}) }); asked != "" {
 		t.Errorf("second run asked: %s", asked)
 	}
+	if got, want := read(t, dir, "k.pem_id.json"), `{"ca":"`+ca.URL()+`","url":"`+first.URL+`"}`+"\n"; got != want {
+		t.Errorf("k.pem_id.json %q", got)
+	}
 
 	// The same key at another CA is another account, and the way back works.
 	other := fakeca.New(t)
@@ -466,6 +473,51 @@ func TestTwoRegisterAtOnce(t *testing.T) {
 	}
 }
 
+// A refused run takes its folder and lock away while others wait for them.
+func TestSomeRefusedAtOnce(t *testing.T) {
+	const runs, refusals = 12, 5
+	ca := fakeca.New(t).Problem(fakeca.NewAccount, 400, "invalidContact", "", refusals)
+	s := tree(t, ca)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	made, refused := 0, 0
+	for range runs {
+		c := client(t, ca)
+		wg.Go(func() {
+			_, created, err := s.Ensure(t.Context(), c, willing)
+			mu.Lock()
+			defer mu.Unlock()
+			var p *acme.Problem
+			switch {
+			case errors.As(err, &p):
+				refused++
+			case err != nil:
+				t.Error(err)
+			case created:
+				made++
+			}
+		})
+	}
+	wg.Wait()
+	if made != 1 || refused != refusals || ca.Accounts() != 1 {
+		t.Errorf("%d made, %d refused, %d accounts at the CA", made, refused, ca.Accounts())
+	}
+}
+
+// The CA denies the account once, and then has it all the same.
+func TestRegisterFindsExisting(t *testing.T) {
+	ca := fakeca.New(t)
+	s := tree(t, ca)
+	first, _ := ensure(t, ca, s, willing)
+	if err := os.Remove(s.idFile()); err != nil {
+		t.Fatal(err)
+	}
+	ca.Problem(fakeca.NewAccount, 400, "accountDoesNotExist", "", 1)
+	if a, created := ensure(t, ca, s, willing); created || a.URL != first.URL {
+		t.Errorf("%+v, created %v", a, created)
+	}
+}
+
 func TestLockBusy(t *testing.T) {
 	ca := fakeca.New(t)
 	s := tree(t, ca)
@@ -523,5 +575,8 @@ func TestStatusOfExistingAccount(t *testing.T) {
 	var gone *GoneError
 	if _, _, err := s.Ensure(t.Context(), client(t, ca), willing); !errors.As(err, &gone) {
 		t.Errorf("%v", err)
+	}
+	if _, _, err := tree(t, ca).Ensure(t.Context(), client(t, ca), willing); !errors.As(err, &gone) {
+		t.Errorf("new: %v", err)
 	}
 }

@@ -145,11 +145,7 @@ func (s *Store) Open() (*Account, error) {
 	if err != nil {
 		return nil, keyError(file, err)
 	}
-	url, err := s.readURL(key)
-	if err != nil {
-		return nil, err
-	}
-	return &Account{Key: key, URL: url}, nil
+	return &Account{Key: key, URL: s.readURL(key)}, nil
 }
 
 // keyError says the file's name once: fs and keys have it in their errors too.
@@ -167,22 +163,20 @@ func keyError(file string, err error) error {
 
 // readURL is the stored account URL, "" if there is none that can be relied on:
 // missing, damaged, or {"id":…} of dehydrated 0.6.4 and 0.6.5.
-func (s *Store) readURL(key crypto.Signer) (string, error) {
+func (s *Store) readURL(key crypto.Signer) string {
 	var id struct {
 		URL string `json:"url"`
 		CA  string `json:"ca"` // ours, with KeyFile only
 	}
-	if err := readJSON(s.idFile(), &id); err != nil {
-		return "", err
-	}
+	readJSON(s.idFile(), &id)
 	if s.KeyFile == "" {
-		return goodURL(id.URL), nil
+		return goodURL(id.URL)
 	}
 	// One key may serve several CAs, and its side files tell which one only
 	// where arid wrote them.
 	if id.CA == s.CA || id.CA == "" && sameHost(id.URL, s.CA) {
 		if u := goodURL(id.URL); u != "" {
-			return u, nil
+			return u
 		}
 	}
 	return s.foreignURL(key)
@@ -190,7 +184,7 @@ func (s *Store) readURL(key crypto.Signer) (string, error) {
 
 // foreignURL is the account URL in the file that acmems (registration.json) or
 // certbot (regr.json) keeps beside its key.
-func (s *Store) foreignURL(key crypto.Signer) (string, error) {
+func (s *Store) foreignURL(key crypto.Signer) string {
 	for _, name := range []string{"registration.json", "regr.json"} {
 		var r struct {
 			URI  string `json:"uri"`
@@ -198,9 +192,7 @@ func (s *Store) foreignURL(key crypto.Signer) (string, error) {
 				Key json.RawMessage `json:"key"` // public JWK; certbot leaves it out
 			} `json:"body"`
 		}
-		if err := readJSON(filepath.Join(filepath.Dir(s.KeyFile), name), &r); err != nil {
-			return "", err
-		}
+		readJSON(filepath.Join(filepath.Dir(s.KeyFile), name), &r)
 		if !sameHost(r.URI, s.CA) {
 			continue
 		}
@@ -208,26 +200,21 @@ func (s *Store) foreignURL(key crypto.Signer) (string, error) {
 			continue // of another key
 		}
 		if u := goodURL(r.URI); u != "" {
-			return u, nil
+			return u
 		}
 	}
-	return "", nil
+	return ""
 }
 
 // maxJSON bounds the side files.
 const maxJSON = 64 << 10
 
-// readJSON reads an object into v. A missing or damaged file leaves v as it is:
+// readJSON reads an object into v. From a missing or damaged file v has nothing:
 // these files only keep what the CA can be asked for.
-func readJSON(file string, v any) error {
-	data, err := atomicfile.ReadFile(file, maxJSON)
-	if errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	if err == nil {
+func readJSON(file string, v any) {
+	if data, err := atomicfile.ReadFile(file, maxJSON); err == nil {
 		_ = json.Unmarshal(data, v)
 	}
-	return nil
 }
 
 // goodURL is text if it can be an account's URL, else "".

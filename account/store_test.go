@@ -1,8 +1,14 @@
 package account
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,6 +76,16 @@ func newKey(t *testing.T, a keys.Algo) string {
 	return string(text)
 }
 
+// weakKey is of a size that no CA takes any more.
+func weakKey(t *testing.T) string {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+}
+
 const (
 	jwkKey    = `{"crv":"P-256","d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE","kty":"EC","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}`
 	jwkPublic = `{"crv":"P-256","kty":"EC","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}`
@@ -94,11 +110,14 @@ func TestOpenTree(t *testing.T) {
 		{"URL file empty", map[string]string{"account_key.pem": key, "account_id.json": ""}, true, "", ""},
 		{"URL is none", map[string]string{"account_key.pem": key, "account_id.json": `{"url":"null"}`}, true, "", ""},
 		{"URL file too large", map[string]string{"account_key.pem": key, "account_id.json": strings.Repeat(" ", maxJSON) + `{"url":"` + account7 + `"}`}, true, "", ""},
+		{"URL without host", map[string]string{"account_key.pem": key, "account_id.json": `{"url":"https:///acct/7"}`}, true, "", ""},
+		{"URL with a newline", map[string]string{"account_key.pem": key, "account_id.json": `{"url":"` + account7 + `\n"}`}, true, "", ""},
 		{"URL is a number", map[string]string{"account_key.pem": key, "account_id.json": `{"url":7}`}, true, "", ""},
 		{"JWK", map[string]string{"account_key.pem": jwkKey}, true, "", ""},
 		{"deactivated", map[string]string{"account_key.pem": key, "deactivated": ""}, false, "", "has been deactivated"},
 		{"damaged key", map[string]string{"account_key.pem": key[:40]}, false, "", `account_key.pem": has a damaged PEM block (cut off, or with a bad line)`},
 		{"empty key", map[string]string{"account_key.pem": ""}, false, "", `account_key.pem": empty, no private key`},
+		{"weak key", map[string]string{"account_key.pem": weakKey(t)}, false, "", `account_key.pem": RSA key of 1024 bits; it must have 2048 to 8192`},
 		{"key is a directory", map[string]string{"account_key.pem/x": ""}, false, "", `account_key.pem": is no file`},
 	} {
 		s := &Store{Dir: t.TempDir(), CA: letsEncrypt}
@@ -231,6 +250,7 @@ func TestContacts(t *testing.T) {
 		{"@example.org", "", "is no mail address"},
 		{"a@", "", "is no mail address"},
 		{":x", "", "is no URI"},
+		{"0:0", "", "is no URI"},
 		{"a@example.org,b@example.org", "", "is more than one address"},
 		{"a@b@example.org", "", "is more than one address"},
 		{"a@example.org b@example.org", "", "has a blank or a control character"},
@@ -271,4 +291,56 @@ func TestReadEABKey(t *testing.T) {
 			t.Errorf("%q: %q, %v", text, got, err)
 		}
 	}
+}
+
+func FuzzReadEABKey(f *testing.F) {
+	f.Add("-__-AGtleQ==")
+	f.Add(" +//+ AGt\nleQ")
+	f.Fuzz(func(t *testing.T, text string) {
+		key, err := ReadEABKey(text)
+		if err != nil {
+			return
+		}
+		if again, err := ReadEABKey(base64.StdEncoding.EncodeToString(key)); err != nil || string(again) != string(key) {
+			t.Errorf("%q: %v", key, err)
+		}
+	})
+}
+
+func FuzzContacts(f *testing.F) {
+	f.Add("a@example.org")
+	f.Add("mailto:a@b?c,d@e")
+	f.Fuzz(func(t *testing.T, address string) {
+		all, err := Contacts([]string{address})
+		if err != nil {
+			return
+		}
+		u, err := url.Parse(all[0])
+		if err != nil || u.Scheme == "" || strings.ContainsAny(all[0], " \r\n\t\x00<>") {
+			t.Errorf("%q became %q: %v", address, all[0], err)
+		}
+	})
+}
+
+// What lies in the side files is never an error, and never an URL that is none.
+func FuzzReadURL(f *testing.F) {
+	f.Add([]byte(`{"url":"` + account7 + `","ca":""}`))
+	f.Add([]byte(`{"uri":"` + account7 + `","body":{"key":` + jwkPublic + `}}`))
+	key, err := keys.Parse([]byte(jwkKey))
+	if err != nil {
+		f.Fatal(err)
+	}
+	dir := f.TempDir()
+	s := &Store{Dir: dir, CA: letsEncrypt, KeyFile: filepath.Join(dir, "k.pem")}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		put(t, dir, map[string]string{"k.pem_id.json": string(data), "registration.json": string(data)})
+		text := s.readURL(key)
+		if text == "" {
+			return
+		}
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" || strings.ContainsAny(text, " \r\n\x00") {
+			t.Errorf("%q got through: %v", text, err)
+		}
+	})
 }
