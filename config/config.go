@@ -249,6 +249,11 @@ func (s *Settings) wrong(name string, v value, why string) *Error {
 	return &Error{File: v.origin.File, Line: v.origin.Line, What: what, Flag: v.origin.Kind == "flag"}
 }
 
+// Wrong is the error for a setting that its user finds cannot be used.
+func (s *Settings) Wrong(name string, why error) *Error {
+	return s.wrong(name, s.at(name), why.Error())
+}
+
 func (s *Settings) given(r *Setting) (value, error) {
 	if text, ok := s.o.Flags[r.Name]; ok {
 		o := Origin{Kind: "flag"}

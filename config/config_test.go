@@ -563,3 +563,23 @@ func TestKnown(t *testing.T) {
 		t.Error("BASEDIR must come first: others are derived from it")
 	}
 }
+
+func TestDeepNesting(t *testing.T) {
+	for name, text := range map[string]string{
+		"brackets":      strings.Repeat("(", maxFile-1),
+		"arithmetic":    "A=$((" + strings.Repeat("(", 24_000) + "1" + strings.Repeat(")", 24_000) + "))\n",
+		"substitutions": "A=" + strings.Repeat("$(echo ", 2_000) + strings.Repeat(")", 2_000) + "\n",
+		"conditions":    strings.Repeat("if :; then ", 50_000) + strings.Repeat(":; fi; ", 50_000),
+		"list":          strings.Repeat(":&&", 40_000) + ":\n",
+		"long list":     strings.Repeat(":&&", 300_000) + ":\n",
+	} {
+		dir := writeFiles(t, map[string]string{"config": text})
+		if _, err := load(t, Options{File: "config", Dir: dir, Bash: "/nonexistent"}); err != nil {
+			var e *Error
+			if !errors.As(err, &e) {
+				t.Errorf("%s: %v", name, err)
+			}
+			t.Logf("%s: %v", name, cut(err.Error()))
+		}
+	}
+}

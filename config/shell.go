@@ -117,6 +117,9 @@ func executable(file string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
+// maxDeep bounds how deep a file can be nested.
+const maxDeep = 50_000
+
 // read returns a file's checked content. A file is read once, so that what was
 // checked is what is run.
 func (sh *shell) read(path string) ([]byte, error) {
@@ -126,6 +129,15 @@ func (sh *shell) read(path string) ([]byte, error) {
 	data, err := sh.Read(path)
 	if err != nil {
 		return nil, err
+	}
+	// Parser and interpreter call themselves for each bracket and each operator
+	// of a list, and a stack that overflows cannot be caught.
+	deep := 0
+	for _, c := range []string{"(", "[", "{", "&&", "||", "|"} {
+		deep += strings.Count(string(data), c)
+	}
+	if deep > maxDeep {
+		return nil, &Error{File: path, What: fmt.Sprintf("holds more than %d brackets and list operators", maxDeep)}
 	}
 	if sh.files == nil {
 		sh.files = map[string][]byte{}
