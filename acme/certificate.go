@@ -38,13 +38,13 @@ func (c *Client) FetchCertificate(ctx context.Context, at string) (*Chain, error
 	chain, err := parseChain(r.body)
 	if err != nil {
 		if looksLikeHTML(r) {
-			err = errors.New("an HTML page instead of a chain")
+			err = errors.New("an HTML page")
 		}
-		return nil, r.wrong("", err)
+		return nil, r.wrong("no good chain", err)
 	}
 	page, err := url.Parse(at)
 	if err != nil {
-		return nil, r.wrong("", err)
+		return nil, err
 	}
 	alternates := links(page, r.header.Values("Link"), "alternate", maxAlternates)
 	return &Chain{chain, slices.DeleteFunc(alternates, func(u string) bool { return u == page.String() })}, nil

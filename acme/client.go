@@ -168,7 +168,7 @@ func (c *Client) send(ctx context.Context, k *call) (*reply, error) {
 			return nil, err
 		}
 		if _, err := c.checkResource(k.url); err != nil {
-			return nil, &ProtocolError{k.url, k.what + ": the URL is refused", err}
+			return nil, &ProtocolError{URL: k.url, What: "this URL is refused", Err: err, call: k.what}
 		}
 	}
 	var p patience
@@ -222,12 +222,10 @@ func (c *Client) exchange(ctx context.Context, k *call, body []byte) (_ *reply, 
 	defer cancel()
 	request, err := http.NewRequestWithContext(own, k.method, k.url, bytes.NewReader(body))
 	if err != nil {
-		return nil, &ProtocolError{k.url, k.what, err}
+		return nil, &ProtocolError{URL: k.url, What: "no request can be made", Err: err, call: k.what}
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/jose+json")
-	} else {
-		request.Body, request.ContentLength = nil, 0
 	}
 	request.Header.Set("User-Agent", c.userAgent)
 	request.Header.Set("Accept-Encoding", "identity") // also keeps a foreign transport from asking for gzip
@@ -299,7 +297,7 @@ func isTLS(err error) bool {
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	return errors.As(err, &certificate) || errors.As(err, &record) ||
+	return errors.As(err, &certificate) || errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch) ||
 		errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error") || // alerts
 		strings.HasPrefix(err.Error(), "tls: ")
 }

@@ -93,7 +93,7 @@ func (c *Client) fetchDirectory(ctx context.Context) (*reply, error) {
 		to := r.header.Get("Location")
 		page, err := url.Parse(at)
 		if err != nil {
-			return nil, r.wrong("", err)
+			return nil, err
 		}
 		next, err := page.Parse(to)
 		switch {

@@ -21,12 +21,17 @@ const (
 type ProtocolError struct {
 	URL, What string
 	Err       error
+
+	call string // what was asked for: "new order"
 }
 
 func (e *ProtocolError) Error() string {
 	text := e.What
 	if e.URL != "" {
 		text = quote(e.URL, maxURLShown) + ": " + text
+	}
+	if e.call != "" {
+		text = e.call + " " + text
 	}
 	if e.Err != nil {
 		text += ": " + e.Err.Error()

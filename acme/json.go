@@ -45,15 +45,13 @@ func (r *reply) object(v any) error {
 	case err == nil && bytes.HasPrefix(bytes.TrimLeft(r.body, " \t\r\n"), []byte("{")):
 		return nil
 	case err == nil:
-		err = errors.New("no JSON object")
+		return r.wrong("no JSON object", nil)
 	case looksLikeHTML(r):
-		err = errors.New("an HTML page instead of JSON")
+		return r.wrong("an HTML page instead of JSON", nil)
 	case errors.As(err, &wrongType):
-		err = fmt.Errorf("member %q is of a wrong type (%s)", wrongType.Field, wrongType.Value)
-	default:
-		err = fmt.Errorf("no readable JSON: %w", err)
+		return r.wrong(fmt.Sprintf("member %q is of a wrong type (%s)", wrongType.Field, wrongType.Value), nil)
 	}
-	return r.wrong("", err)
+	return r.wrong("no readable JSON", err)
 }
 
 func looksLikeHTML(r *reply) bool {
@@ -62,9 +60,5 @@ func looksLikeHTML(r *reply) bool {
 
 // wrong is a ProtocolError about the reply.
 func (r *reply) wrong(what string, err error) error {
-	text := r.call.what
-	if what != "" {
-		text += ": " + what
-	}
-	return &ProtocolError{URL: r.call.url, What: text, Err: err}
+	return &ProtocolError{URL: r.call.url, What: what, Err: err, call: r.call.what}
 }

@@ -193,7 +193,7 @@ func readTime(text string) time.Time {
 func (c *Client) WaitOrder(ctx context.Context, o *Order, done func(status string) bool) (*Order, error) {
 	for {
 		pause := o.pause()
-		if !within(ctx, pause) && !o.retryAfter.IsZero() {
+		if time.Now().Before(o.retryAfter) && !within(ctx, pause) {
 			return o, &TemporaryError{What: o.name() + " is still " + clean(o.Status, 64), Until: o.retryAfter}
 		}
 		sleep(ctx, pause)
@@ -223,11 +223,11 @@ func (o *Order) pause() time.Duration {
 	if o.looks < len(firstPauses) {
 		return firstPauses[o.looks]
 	}
-	if !o.retryAfter.IsZero() {
-		return max(time.Until(o.retryAfter), time.Second)
+	if wait := time.Until(o.retryAfter); wait > 0 {
+		return max(wait, time.Second)
 	}
 	pause := time.Second
-	for range min(o.looks-len(firstPauses), 12) {
+	for range min(o.looks-len(firstPauses), 16) {
 		pause = pause * 13 / 10
 	}
 	return pause

@@ -33,5 +33,5 @@ func (c *Client) Revoke(ctx context.Context, cert *x509.Certificate, reason int,
 
 // lacks is the error for a member that the directory does not have.
 func (c *Client) lacks(member string) error {
-	return &ProtocolError{URL: c.directoryURL.String(), What: "directory: it has no member " + member}
+	return &ProtocolError{URL: c.directoryURL.String(), What: "it has no member " + member, call: "directory"}
 }

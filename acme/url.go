@@ -83,7 +83,7 @@ func (c *Client) checkResource(text string) (*url.URL, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.origins[origin(u)] {
-		return nil, fmt.Errorf("%s is no place that the CA's directory names", origin(u))
+		return nil, errors.New("the CA's directory names no such host and port")
 	}
 	return u, nil
 }
@@ -107,7 +107,7 @@ func (c *Client) location(r *reply) (string, error) {
 	}
 	page, err := url.Parse(r.call.url)
 	if err != nil {
-		return "", r.wrong("", err)
+		return "", err
 	}
 	at, err := page.Parse(text)
 	if err != nil {
