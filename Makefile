@@ -4,7 +4,7 @@
 # make clean
 
 VERSION != git describe --tags --always --dirty 2>/dev/null || echo unknown
-GOBUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-X arid/cmd.version=$(VERSION)'
+GOBUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X arid/cmd.version=$(VERSION)'
 
 all:
 	$(GOBUILD) -o arid .

@@ -62,6 +62,7 @@ func Known() []Setting {
 		{Name: "CONTACT_EMAIL", Kind: Word, Flag: "contact", Help: "address that the CA may write to", check: checkContact},
 		{Name: "EAB_KID", Kind: Word, Flag: "eab-kid", Help: "external account binding: the key's id"},
 		{Name: "EAB_HMAC_KEY", Kind: Word, Flag: "eab-hmac-file", Secret: true, Help: "external account binding: the key, in base64"},
+		{Name: "EAB_ALG", Kind: Word, Default: "HS256", Help: "external account binding: the MAC", check: oneOf("HS256", "HS384", "HS512")},
 
 		{Name: "DOMAINS_TXT", Kind: Path, Default: "$BASEDIR/domains.txt", Flag: "domains-txt", Help: "list of certificates"},
 		{Name: "DOMAINS_D", Kind: Path, Help: "directory of configs, one for each certificate"},

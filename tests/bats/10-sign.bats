@@ -73,7 +73,8 @@ snapshot() { (cd "$ARID_BASEDIR" && find . -printf '%p %M %T@ %l\n' | sort && fi
   [ "$(id -u)" -eq 0 ] || skip "needs root, for another user"
   mkdir -p "$ARID_BASEDIR/certs"
   chmod 755 "$ARID_BASEDIR" "$ARID_BASEDIR/certs"
-  setfacl -m u:www-data:rx -d -m u:www-data:rX "$ARID_BASEDIR/certs"
+  setfacl -m u:www-data:rx "$ARID_BASEDIR/certs"
+  setfacl -d -m u::rwX,g::-,o::-,u:www-data:rX "$ARID_BASEDIR/certs"
   arid sign --accept-terms acl.example.test
   run -0 setpriv --reuid www-data --regid www-data --clear-groups \
     openssl pkey -in "$(set_of acl.example.test)/privkey.pem" -noout
@@ -211,7 +212,7 @@ EOF
 
 @test "rehearse: a chain, and nothing kept" {
   unset ARID_BASEDIR ARID_WELLKNOWN ARID_CA ARID_CA_BUNDLE
-  mkdir "$T/home" "$T/tmp"
+  mkdir "$T/tmp"
   cd "$T/home"
   run -0 --separate-stderr env HOME="$T/home" TMPDIR="$T/tmp" arid rehearse www.example.test example.test
   [[ $output == *leaf*www.example.test* ]]

@@ -71,20 +71,22 @@ clean_challenge" ]
 }
 
 @test "TERM in the later hooks: the set is whole, and what is owed is done by the next run" {
-  local phase
+  local phase name
   for phase in clean_challenge sync_cert deploy_cert; do
+    name=${phase%%_*}.example.test
     : >"$T/calls"
-    PHASE=$phase SIGNAL=TERM run -0 death arid sign -x -k "$T/hook" "$phase.example.test"
+    export PHASE=$phase SIGNAL=TERM
+    # A clean hook has 30 seconds after the signal; it need not take them.
+    LATER=$([ "$phase" != clean_challenge ] || echo 1) run -0 death arid sign -k "$T/hook" "$name"
     [[ $output == *"signal 15 status 0"* ]]
     nothing_left
-    arid sign -k "$T/hook" "$phase.example.test"
+    unset PHASE
+    arid sign -k "$T/hook" "$name"
     [ "$(tail -n 1 "$T/calls")" = deploy_cert ]
-    [ "$(pebble_orders)" -le 2 ]
-    verify_chain "$ARID_BASEDIR/certs/$phase.example.test/fullchain.pem" "$phase.example.test"
+    verify_chain "$ARID_BASEDIR/certs/$name/fullchain.pem" "$name"
   done
+  [ "$(grep -c 'Added order' "$T/pebble.log")" -eq 3 ]
 }
-
-pebble_orders() { grep -c 'Added order' "$T/pebble.log"; }
 
 @test "a signal that was ignored at the start stays ignored" {
   export PHASE=deploy_challenge SIGNAL=HUP LATER=1
