@@ -57,6 +57,8 @@ func exitStatus(err error) int {
 		return statusProtocol
 	case is[*issue.ValidationError](err), is[*issue.OrderError](err):
 		return statusFailed
+	case is[*account.GoneError](err), is[*account.TermsError](err), is[*account.EABError](err):
+		return statusConfig // also where the CA says so, in a problem document
 	case is[*acme.Problem](err):
 		var p *acme.Problem
 		if errors.As(err, &p); p.Status >= 500 {
@@ -71,7 +73,7 @@ func exitStatus(err error) int {
 		is[*account.KeyError](err), is[*account.ContactError](err):
 		return statusInput
 	case is[*config.Error](err), is[*issue.ConfigError](err), is[*challenge.DirError](err), is[*acme.URLError](err),
-		is[*account.TermsError](err), is[*account.EABError](err), is[*account.DeactivatedError](err):
+		is[*account.DeactivatedError](err):
 		return statusConfig
 	case is[*hooks.ExitError](err), is[*hooks.TimeoutError](err):
 		return statusFailed
