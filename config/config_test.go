@@ -412,14 +412,14 @@ func TestRefusedFiles(t *testing.T) {
 }
 
 func TestRefusedSourceDoesNotRun(t *testing.T) {
-	for _, first := range []string{"", "eval :\n"} {
-		dir := writeFiles(t, map[string]string{"config": first + ". ./sourced\n", "sourced": "mkdir made\n"})
+	for _, text := range []string{". ./sourced\n", "eval :\n. ./sourced\n", "eval :\n. \"$PWD/sourced\"\n", "eval :\nA=$(. \"$PWD/sourced\")\n"} {
+		dir := writeFiles(t, map[string]string{"config": text, "sourced": "mkdir made\n"})
 		os.Chmod(filepath.Join(dir, "sourced"), 0o666)
 		if _, err := load(t, Options{File: "config", Dir: dir}); err == nil {
 			t.Error("no error")
 		}
 		if _, err := os.Stat(filepath.Join(dir, "made")); err == nil {
-			t.Error("a world-writable file was run")
+			t.Errorf("%q: a world-writable file was run", text)
 		}
 	}
 }
