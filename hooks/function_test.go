@@ -107,8 +107,10 @@ func TestFunctionThatFails(t *testing.T) {
 	}
 }
 
-func TestFunctionOfAConfigWithoutSlash(t *testing.T) {
+func TestAConfigWithoutSlashIsNotLookedForInPATH(t *testing.T) {
 	r, _ := function(t, "hook() { echo $1; }")
+	decoy, _ := function(t, "hook() { echo decoy; }")
+	r.Env = []string{"PATH=" + filepath.Dir(decoy.Config) + ":" + os.Getenv("PATH")}
 	t.Chdir(filepath.Dir(r.Config))
 	r.Config = filepath.Base(r.Config)
 	if got, err := r.Output(t.Context(), StartupHook(), 1<<20); err != nil || string(got) != "startup_hook\n" {
