@@ -555,7 +555,7 @@ func TestOneHookAtATime(t *testing.T) {
 func TestNoDescriptorOfOursReachesTheHook(t *testing.T) {
 	// As an inherited descriptor is: without close-on-exec.
 	var pair [2]int
-	if err := unix.Pipe2(pair[:], 0); err != nil {
+	if err := unix.Pipe(pair[:]); err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(pair[0])
