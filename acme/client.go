@@ -176,6 +176,12 @@ func (c *Client) send(ctx context.Context, k *call) (*reply, error) {
 		if ctx.Err() != nil {
 			return nil, ended(ctx, k.name())
 		}
+		if p.nonce == "" && k.payload != nil {
+			var err error
+			if p.nonce, err = c.nonce(ctx); err != nil {
+				return nil, err
+			}
+		}
 		r, err := c.attempt(ctx, k, p.nonce)
 		if err == nil && (r.status/100 == 2 || r.status/100 == 3 && k.redirected) {
 			return r, nil
@@ -188,16 +194,11 @@ func (c *Client) send(ctx context.Context, k *call) (*reply, error) {
 	}
 }
 
-// attempt sends the call once, a POST signed with this nonce or one of its own,
-// and keeps the nonce of the reply.
+// attempt sends the call once, a POST signed with this nonce, and keeps the nonce
+// of the reply.
 func (c *Client) attempt(ctx context.Context, k *call, nonce string) (_ *reply, err error) {
 	var body []byte
 	if k.payload != nil {
-		if nonce == "" {
-			if nonce, err = c.nonce(ctx); err != nil {
-				return nil, err
-			}
-		}
 		if body, err = sign(k.account, nonce, k.url, k.payload); err != nil {
 			return nil, fmt.Errorf("%s: %w", k.what, err)
 		}

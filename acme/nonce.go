@@ -2,6 +2,7 @@ package acme
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 )
@@ -21,6 +22,10 @@ func (c *Client) nonce(ctx context.Context) (string, error) {
 	}
 	r, err := c.send(ctx, &call{what: "new nonce", method: http.MethodHead, url: d.NewNonce, again: true})
 	if err != nil {
+		var temporary *TemporaryError
+		if errors.As(err, &temporary) {
+			temporary.lost = false // what the nonce was wanted for has not been sent
+		}
 		return "", err
 	}
 	if r.nonce == "" {

@@ -324,3 +324,35 @@ func TestHalfTheNoncesRefused(t *testing.T) {
 		}
 	})
 }
+
+func TestNoncesAreAskedForFourTimesAtMost(t *testing.T) {
+	for _, times := range []int{-1, 1} {
+		bubble(t, fmt.Sprint("503 ", times), func(t *testing.T, ca *fakeca.CA, c *acme.Client) {
+			o, err := c.NewOrder(t.Context(), request("example.org"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ca.NoNonceInReplies(fakeca.Order)
+			if _, err = c.FetchOrder(t.Context(), o.URL); err != nil { // uses the last one up
+				t.Fatal(err)
+			}
+			asked := ca.Count(fakeca.Nonce)
+			ca.DropBefore(fakeca.Nonce, times)
+			_, err = c.FetchOrder(t.Context(), o.URL)
+			if n := ca.Count(fakeca.Nonce) - asked; times < 0 && n > 8 || times > 0 && n != 2 {
+				t.Errorf("asked %d times", n)
+			}
+			if times < 0 {
+				wantTemporary(t, err)
+				asked = ca.Count(fakeca.Nonce)
+				_, err = c.Finalize(t.Context(), &acme.Order{URL: o.URL, Finalize: o.Finalize}, nil)
+				wantTemporary(t, err)
+				if n := ca.Count(fakeca.Nonce) - asked; n > 8 {
+					t.Errorf("asked %d times", n)
+				}
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
