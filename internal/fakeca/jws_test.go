@@ -105,7 +105,7 @@ func TestEveryFaultOfASignedRequestIsRefused(t *testing.T) {
 		{"neither jwk nor kid", nil, signing{body: header(map[string]any{"alg": "ES256", "nonce": "AAAA", "url": "HERE"})}, "malformed", "exactly one"},
 		{"protected header no JSON", nil, signing{body: member("protected", "AAAA")}, "malformed", "protected header"},
 		{"protected header with a member twice", nil, signing{body: member("protected", base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"ES256","alg":"ES256"}`)))}, "malformed", "twice"},
-		{"protected header of wrong types", nil, signing{body: header(map[string]any{"alg": 5})}, "malformed", "protected header"},
+		{"protected header of wrong types", nil, signing{body: header(map[string]any{"alg": 5})}, "malformed", "protected header: json"},
 		{"member of wrong type", `{"contact":"mailto:a@example.org"}`, signing{}, "malformed", "payload: json"},
 		{"payload not JSON", "hello", signing{}, "malformed", "payload: begins"},
 		{"payload an array", "[]", signing{}, "malformed", "payload: begins"},
