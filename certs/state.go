@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 
 	"arid/internal/atomicfile"
 )
@@ -68,7 +67,7 @@ func (e *StateWarning) Unwrap() error { return e.Err }
 // without a State.
 func (c *Certificate) State() (*State, error) {
 	empty := &State{Schema: schema}
-	dir, err := os.OpenRoot(c.Path())
+	dir, err := openDir(c.Path())
 	if missing(err) {
 		return empty, nil
 	}

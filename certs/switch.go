@@ -26,7 +26,7 @@ func (c *Certificate) Switch(v *Version) error {
 	if set.Key != nil && !keys.Fits(set.Leaf.PublicKey, set.Key) {
 		return &UnreadableError{set.Paths.Key, errors.New("does not fit the certificate beside it")}
 	}
-	dir, err := os.OpenRoot(c.Path())
+	dir, err := openDir(c.Path())
 	if err != nil {
 		return err
 	}

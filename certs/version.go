@@ -211,7 +211,7 @@ func (c *Certificate) Version(id string) (*Version, error) {
 	if _, err := c.Set(id); err != nil {
 		return nil, err
 	}
-	dir, err := os.OpenRoot(c.Path())
+	dir, err := openDir(c.Path())
 	if err != nil {
 		return nil, err
 	}

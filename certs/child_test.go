@@ -1,0 +1,2 @@
+package certs
+func childMain(dir string) {}
