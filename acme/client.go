@@ -219,11 +219,45 @@ func (k *call) name() string { return k.what + " " + quote(k.url, maxURLShown) }
 // exchange is one HTTP request with its whole reply. Its errors are
 // *TemporaryError, *ProtocolError, or those of the caller's context.
 func (c *Client) exchange(ctx context.Context, k *call, body []byte) (_ *reply, err error) {
+	r := &reply{call: k}
+	if c.trace != nil {
+		began := time.Now()
+		defer func() { c.trace(Exchange{k.method, k.url, r.status, time.Since(began), err}) }()
+	}
 	own, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(own, k.method, k.url, bytes.NewReader(body))
+	var connected atomic.Bool
+	request, err := c.request(httptrace.WithClientTrace(own, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	}), k, body)
 	if err != nil {
-		return nil, &ProtocolError{URL: k.url, What: "no request can be made", Err: err, call: k.what}
+		return nil, r.wrong("no request can be made", err)
+	}
+	response, err := c.http.Do(request)
+	if err == nil {
+		defer func() { _ = response.Body.Close() }()
+		err = r.read(response)
+	}
+	var protocol *ProtocolError
+	switch {
+	case err == nil:
+		return r, nil
+	case errors.As(err, &protocol):
+		return nil, err
+	case ctx.Err() != nil:
+		return nil, ended(ctx, k.name())
+	case own.Err() != nil:
+		return nil, &TemporaryError{What: k.name(), Err: fmt.Errorf("no whole answer within %s", c.timeout), lost: true}
+	case !connected.Load() && isTLS(err):
+		return nil, &TemporaryError{What: k.name(), Err: explain(err), settled: true}
+	}
+	return nil, &TemporaryError{What: k.name(), Err: explain(err), lost: connected.Load() || !unsent(err)}
+}
+
+func (c *Client) request(ctx context.Context, k *call, body []byte) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, k.method, k.url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/jose+json")
@@ -233,51 +267,28 @@ func (c *Client) exchange(ctx context.Context, k *call, body []byte) (_ *reply, 
 	if k.accept != "" {
 		request.Header.Set("Accept", k.accept)
 	}
-	began, status := time.Now(), 0
-	if c.trace != nil {
-		defer func() { c.trace(Exchange{k.method, k.url, status, time.Since(began), err}) }()
-	}
-	var connected atomic.Bool
-	request = request.WithContext(httptrace.WithClientTrace(own, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
-	}))
-	failed := func(err error) error {
-		switch {
-		case ctx.Err() != nil:
-			return ended(ctx, k.name())
-		case own.Err() != nil:
-			return &TemporaryError{What: k.name(), Err: fmt.Errorf("no whole answer within %s", c.timeout), lost: true}
-		case !connected.Load() && isTLS(err):
-			return &TemporaryError{What: k.name(), Err: explain(err), settled: true}
-		}
-		return &TemporaryError{What: k.name(), Err: explain(err), lost: connected.Load() || !unsent(err)}
-	}
-	response, err := c.http.Do(request)
-	if err != nil {
-		return nil, failed(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	status = response.StatusCode
-	r := &reply{call: k, status: status, header: response.Header}
-	r.nonce = goodNonce(response.Header.Get("Replay-Nonce"))
-	r.retryAfter, _ = ParseRetryAfter(response.Header.Values("Retry-After"), time.Now())
+	return request, nil
+}
 
-	limit := cmp.Or(k.limit, maxJSON)
-	tooBig := r.wrong(fmt.Sprintf("the reply is larger than %d KiB", limit>>10), nil)
-	if response.ContentLength > limit && k.method != http.MethodHead {
-		return nil, tooBig
+// read takes the response in, within the limit and to its end, so that the
+// connection can be used again.
+func (r *reply) read(response *http.Response) (err error) {
+	r.status, r.header = response.StatusCode, response.Header
+	r.nonce = goodNonce(r.header.Get("Replay-Nonce"))
+	r.retryAfter, _ = ParseRetryAfter(r.header.Values("Retry-After"), time.Now())
+	if coding := r.header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+		return r.wrong("the reply is encoded as "+quote(coding, 64)+", which was not asked for", nil)
 	}
-	// Read to the end, so that the connection can be used again.
-	if r.body, err = io.ReadAll(io.LimitReader(response.Body, limit+1)); err != nil {
-		return nil, failed(err)
+	limit := cmp.Or(r.call.limit, maxJSON)
+	tooLarge := r.wrong(fmt.Sprintf("the reply is larger than %d KiB", limit>>10), nil)
+	if response.ContentLength > limit && r.call.method != http.MethodHead {
+		return tooLarge
 	}
-	if int64(len(r.body)) > limit {
-		return nil, tooBig
+	r.body, err = io.ReadAll(io.LimitReader(response.Body, limit+1))
+	if err == nil && int64(len(r.body)) > limit {
+		return tooLarge
 	}
-	if coding := response.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
-		return nil, r.wrong("the reply is encoded as "+quote(coding, 64)+", which was not asked for", nil)
-	}
-	return r, nil
+	return err
 }
 
 // unsent says that nothing of the request can have reached the CA.

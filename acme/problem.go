@@ -34,6 +34,7 @@ type Problem struct {
 	Header                        http.Header
 
 	what string // was asked for: "new order"
+	html bool   // a page for people came instead of a document
 }
 
 // Short is the type without the prefix that all of RFC 8555's have, such as
@@ -81,6 +82,9 @@ func (p *Problem) reason(max int) string {
 	} else {
 		text = "no reason given"
 	}
+	if p.html {
+		text += ", with an HTML page; does a proxy answer?"
+	}
 	if short != "" {
 		text += " (" + clean(short, 64) + ")"
 	}
@@ -124,10 +128,7 @@ func (d *problemDocument) problem() Problem {
 func (r *reply) refusal() *Problem {
 	p := readProblem(r.body)
 	if p == nil {
-		p = &Problem{}
-		if looksLikeHTML(r) {
-			p.Detail = "an HTML page: " + http.StatusText(r.status)
-		}
+		p = &Problem{html: looksLikeHTML(r)}
 	}
 	p.Status = r.status
 	p.what, p.Method, p.URL = r.call.what, r.call.method, r.call.url
