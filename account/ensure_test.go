@@ -300,6 +300,22 @@ func TestTroubleKeepsKey(t *testing.T) {
 	}
 }
 
+func TestHalfWrittenKeyOfAKilledRunGoes(t *testing.T) {
+	ca := fakeca.New(t)
+	s := tree(t, ca)
+	if err := os.MkdirAll(s.Path(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	half := s.inFolder(".arid-ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+	if err := os.WriteFile(half, []byte("-----BEGIN EC"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ensure(t, ca, s, willing)
+	if exists(half) {
+		t.Error("it is still there")
+	}
+}
+
 func TestUnreadableKeyStays(t *testing.T) {
 	ca := fakeca.New(t)
 	s := tree(t, ca)

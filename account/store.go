@@ -293,7 +293,8 @@ func syncDir(path string) error {
 	return atomicfile.SyncDir(dir)
 }
 
-// lock makes the folder and takes the account's lock in it.
+// lock makes the folder and takes the account's lock in it. What killed runs left
+// half-written goes: it may be a key.
 func (s *Store) lock(ctx context.Context, wait time.Duration) (unlock func(), err error) {
 	for range 10 {
 		if err := s.makeFolder(); err != nil {
@@ -305,7 +306,18 @@ func (s *Store) lock(ctx context.Context, wait time.Duration) (unlock func(), er
 		}
 		// Another run was refused and took its folder away.
 	}
+	if err == nil {
+		s.sweep()
+	}
 	return unlock, err
+}
+
+// sweep is no error where it fails: litter must not be in the way.
+func (s *Store) sweep() {
+	if dir, err := os.OpenRoot(s.Path()); err == nil {
+		_ = atomicfile.Sweep(dir)
+		dir.Close()
+	}
 }
 
 const lockName = ".arid.lock"
