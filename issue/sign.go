@@ -239,8 +239,30 @@ func (r *run) finishOwed(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	r.tell(StepDue, "owed from an earlier run: version %s", version.ID)
+	if err := r.dropStored(); err != nil {
+		return nil, err
+	}
 	result := r.result(&Result{Deployed: true, Reason: r.due.Reason})
 	return result, r.deploy(ctx, version, r.current.Leaf)
+}
+
+// dropStored forgets the order that the owed version came from, where a run was
+// killed between storing the one and forgetting the other. A later order stays.
+func (r *run) dropStored() error {
+	p, err := r.Certificate.Pending()
+	if err == nil && p != nil {
+		var csr *x509.CertificateRequest
+		if csr, err = x509.ParseCertificateRequest(p.CSR); err == nil && !keys.Equal(csr.PublicKey, r.current.Leaf.PublicKey) {
+			return nil
+		}
+	}
+	if err == nil {
+		err = r.Certificate.DropPending()
+	}
+	if err != nil {
+		return fmt.Errorf("pending: %w", err)
+	}
+	return nil
 }
 
 // deploy takes a stored version to the stable names and to the user's servers:
