@@ -84,6 +84,8 @@ type CA struct {
 	mu          sync.Mutex
 	log         []Request
 	connections int
+	open        int
+	closed      sync.Cond // signalled when open goes down; of mu
 	faults      []string
 	tolerant    bool
 	nonces      map[string]bool
@@ -141,6 +143,7 @@ func Start(modes ...Mode) (*CA, error) {
 		challenges: map[string]*challenge{},
 		certs:      map[string]*certificate{},
 	}
+	ca.closed.L = &ca.mu
 	var err error
 	if ca.issuer, err = newIssuer(); err != nil {
 		return nil, err
@@ -175,10 +178,15 @@ func Start(modes ...Mode) (*CA, error) {
 		ErrorLog:    log.New(io.Discard, "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 		ConnState: func(_ net.Conn, s http.ConnState) {
-			if s == http.StateNew {
-				ca.mu.Lock()
+			ca.mu.Lock()
+			defer ca.mu.Unlock()
+			switch s {
+			case http.StateNew:
 				ca.connections++
-				ca.mu.Unlock()
+				ca.open++
+			case http.StateClosed, http.StateHijacked:
+				ca.open--
+				ca.closed.Broadcast()
 			}
 		},
 	}
@@ -272,6 +280,16 @@ func (ca *CA) Connections() int {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
 	return ca.connections
+}
+
+// WaitClosed returns when no connection is open. With HTTP1 everything that was
+// asked over them has been done by then, also what a killed client sent last.
+func (ca *CA) WaitClosed() {
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	for ca.open > 0 {
+		ca.closed.Wait()
+	}
 }
 
 // NewOrders is the number of orders made (not of requests for one).
