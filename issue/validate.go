@@ -204,17 +204,19 @@ func (r *run) await(ctx context.Context, o *acme.Order, tasks []task) (*acme.Ord
 	defer cancel()
 	const patience = 30 * time.Second
 	for {
-		few, stop := context.WithTimeout(ctx, patience)
-		now, err := r.Client.WaitOrder(few, o, func(status string) bool { return status != "pending" })
-		stop()
+		enough := time.Now().Add(patience)
+		var err error
+		o, err = r.Client.WaitOrder(ctx, o, func(status string) bool {
+			return status != "pending" || time.Now().After(enough)
+		})
 		switch {
-		case err == nil && now.Status == "invalid":
-			return nil, r.explain(ctx, now, tasks)
-		case err == nil:
-			r.tell(StepValid, "the CA has validated %s", r.names)
-			return now, nil
-		case ctx.Err() != nil || few.Err() == nil:
+		case err != nil:
 			return nil, err
+		case o.Status == "invalid":
+			return nil, r.explain(ctx, o, tasks)
+		case o.Status != "pending":
+			r.tell(StepValid, "the CA has validated %s", r.names)
+			return o, nil
 		}
 		if err := r.explain(ctx, o, tasks); isValidation(err) {
 			return nil, err
