@@ -196,7 +196,7 @@ func list(t testing.TB, dir string) []string {
 func same(t testing.TB, what string, got, want any) {
 	t.Helper()
 	if g, w := fmt.Sprintf("%v", got), fmt.Sprintf("%v", want); g != w {
-		t.Errorf("%s:\n got %s\nwant %s", what, g, w)
+		t.Errorf("%s:\n got %.600s\nwant %.600s", what, g, w)
 	}
 }
 

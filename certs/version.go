@@ -85,7 +85,7 @@ func (c *Certificate) Write(start time.Time, m Material) (_ *Version, err error)
 	if err != nil {
 		return nil, err
 	}
-	return c.flatten(dir, id)
+	return c.flatten(dir, id, linkOrCopy)
 }
 
 // encode makes the files. Everything is written anew from DER: nothing of what
@@ -216,11 +216,13 @@ func (c *Certificate) Version(id string) (*Version, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	return c.flatten(dir, id)
+	// Not as links: where the clean-up has moved one to an archive, the next one
+	// would stop at two names of one file (mv: "are the same file").
+	return c.flatten(dir, id, copyFile)
 }
 
 // flatten gives a version's files their names in the folder.
-func (c *Certificate) flatten(dir *os.Root, id string) (*Version, error) {
+func (c *Certificate) flatten(dir *os.Root, id string, put func(dir *os.Root, from, to string) error) (*Version, error) {
 	v := &Version{ID: id}
 	for _, name := range fileNames() {
 		own, short := versionsName+"/"+id+"/"+name, flat(name, id)
@@ -229,7 +231,7 @@ func (c *Certificate) flatten(dir *os.Root, id string) (*Version, error) {
 		} else if err != nil {
 			return nil, err
 		}
-		err := linkOrCopy(dir, own, short)
+		err := put(dir, own, short)
 		if errors.Is(err, fs.ErrExist) && !sameFile(dir, own, short) {
 			short, err = own, nil // somebody else's; the version's own name will do
 		}
@@ -248,6 +250,13 @@ func linkOrCopy(dir *os.Root, from, to string) error {
 	if err == nil || !errors.Is(err, syscall.EPERM) && !errors.Is(err, errors.ErrUnsupported) &&
 		!errors.Is(err, syscall.EXDEV) && !errors.Is(err, syscall.EMLINK) {
 		return err
+	}
+	return copyFile(dir, from, to)
+}
+
+func copyFile(dir *os.Root, from, to string) error {
+	if _, err := dir.Lstat(to); err == nil {
+		return fs.ErrExist
 	}
 	data, err := atomicfile.ReadIn(dir, from, maxPEM)
 	if err != nil {

@@ -191,8 +191,11 @@ func MakeDir(path string) error {
 	if err := MakeDir(parent); err != nil {
 		return err
 	}
-	if err := os.Mkdir(path, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	if err := os.Mkdir(path, 0o777); err != nil {
+		// Another process may have been faster.
+		if info, statErr := os.Stat(path); statErr != nil || !info.IsDir() {
+			return err
+		}
 	}
 	f, err := os.Open(parent)
 	if errors.Is(err, fs.ErrPermission) {

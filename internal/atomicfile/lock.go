@@ -41,6 +41,9 @@ func Lock(ctx context.Context, path string, wait time.Duration) (unlock func(), 
 		if err == nil {
 			return func() {
 				_ = f.Truncate(0)
+				// Not left to Close: a child that is being forked has the descriptor too,
+				// until it execs.
+				_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
 				f.Close()
 			}, nil
 		}

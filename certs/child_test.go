@@ -1,2 +1,0 @@
-package certs
-func childMain(dir string) {}
