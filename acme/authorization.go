@@ -56,6 +56,9 @@ func (c *Client) authorization(r *reply) (*Authorization, error) {
 	if err := r.object(&in); err != nil {
 		return nil, err
 	}
+	if in.Status == "" {
+		return nil, r.wrong("the authorization has no status", nil)
+	}
 	a := &Authorization{URL: r.call.url, Status: in.Status, Identifier: in.Identifier, Wildcard: in.Wildcard, Expires: readTime(in.Expires)}
 	for _, raw := range in.Challenges {
 		ch, err := c.challenge(r, raw, in.Status == "pending")

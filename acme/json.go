@@ -44,11 +44,11 @@ func (r *reply) object(v any) error {
 	switch {
 	case err == nil && bytes.HasPrefix(bytes.TrimLeft(r.body, " \t\r\n"), []byte("{")):
 		return nil
-	case err == nil:
-		return r.wrong("no JSON object", nil)
 	case looksLikeHTML(r):
 		return r.wrong("an HTML page instead of JSON", nil)
-	case errors.As(err, &wrongType):
+	case err == nil, errors.As(err, &wrongType) && wrongType.Field == "":
+		return r.wrong("no JSON object", nil)
+	case wrongType != nil:
 		return r.wrong(fmt.Sprintf("member %q is of a wrong type (%s)", wrongType.Field, wrongType.Value), nil)
 	}
 	return r.wrong("no readable JSON", err)

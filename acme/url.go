@@ -102,7 +102,10 @@ func (c *Client) resource(r *reply, member, text string) error {
 // location is the reply's Location, resolved and checked.
 func (c *Client) location(r *reply) (string, error) {
 	text := r.header.Get("Location")
-	if text == "" {
+	switch {
+	case text == "" && looksLikeHTML(r):
+		return "", r.wrong("an HTML page instead of JSON", nil)
+	case text == "":
 		return "", r.wrong("the reply has no Location", nil)
 	}
 	page, err := url.Parse(r.call.url)
