@@ -59,6 +59,9 @@ func (r *run) validate(ctx context.Context, o *acme.Order) (_ *acme.Order, err e
 // tasks fetches the authorizations and picks the challenge of the wanted type
 // from each that is still pending.
 func (r *run) tasks(ctx context.Context, o *acme.Order) ([]task, error) {
+	if len(o.Authorizations) == 0 {
+		return nil, &acme.ProtocolError{URL: o.URL, What: "the order is pending and names no authorizations"}
+	}
 	ctx, cancel := r.waitCA(ctx)
 	defer cancel()
 	all := make([]*task, len(o.Authorizations))
