@@ -16,6 +16,10 @@ func hints(err error) (lines []string) {
 	if errors.As(err, &own) && own.Hint() != "" {
 		lines = append(lines, own.Hint())
 	}
+	var setting *issue.ConfigError
+	if errors.As(err, &setting) && setting.Hint != "" {
+		lines = append(lines, setting.Hint)
+	}
 	var later *acme.TemporaryError
 	if errors.As(err, &later) && !later.Until.IsZero() {
 		lines = append(lines, "not before "+later.Until.UTC().Format(time.RFC3339))
