@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"arid/internal/atomicfile"
@@ -109,8 +110,8 @@ func (c *Certificate) StartPending(key crypto.Signer, csrDER []byte) error {
 	if key != nil && !keys.Fits(csr.PublicKey, key) {
 		return errors.New("the key does not belong to the CSR")
 	}
-	// Settings that Write would refuse are refused before anything is ordered.
-	if _, err := c.store.groupID(); err != nil {
+	gid, err := c.store.groupID()
+	if err != nil {
 		return err
 	}
 	if err := c.DropPending(); err != nil {
@@ -121,7 +122,7 @@ func (c *Certificate) StartPending(key crypto.Signer, csrDER []byte) error {
 		return err
 	}
 	defer dir.Close()
-	if err := dir.Mkdir(pendingName, 0o777); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := dir.Mkdir(pendingName, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	if err := atomicfile.SyncDir(dir); err != nil {
@@ -141,7 +142,18 @@ func (c *Certificate) StartPending(key crypto.Signer, csrDER []byte) error {
 			return err
 		}
 	}
-	return atomicfile.Write(pending, csrName, encodeCSR(csr.DER), atomicfile.Options{})
+	o := atomicfile.Options{}
+	if gid >= 0 {
+		// A group that we may not give files to is found out before the order.
+		o.Owner = &atomicfile.Owner{UID: -1, GID: gid}
+	}
+	if err := atomicfile.Write(pending, csrName, encodeCSR(csr.DER), o); err != nil {
+		if o.Owner != nil && errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("KEY_GROUP %q: %w", c.store.KeyGroup, err)
+		}
+		return err
+	}
+	return nil
 }
 
 // SaveOrder makes the order outlive a crash, after StartPending and as soon as

@@ -168,6 +168,11 @@ func TestPending(t *testing.T) {
 	if err := c.StartPending(newKey(t), m.CSR); err == nil {
 		t.Error("a key that is not the CSR's was taken")
 	}
+	c.store.KeyGroup = "no-such-group"
+	if err := c.StartPending(m.Key, m.CSR); err == nil || !strings.Contains(err.Error(), "KEY_GROUP") {
+		t.Errorf("unknown group: %v", err)
+	}
+	c.store.KeyGroup = ""
 	if err := c.StartPending(m.Key, m.CSR); err != nil {
 		t.Fatal(err)
 	}

@@ -238,6 +238,26 @@ func dehydratedFiles(t testing.TB, c *Certificate) (names []string) {
 	return names
 }
 
+func TestTheOldSetComesBeforeTheNewOne(t *testing.T) {
+	c, a := newCertificate(t), newAuthority(t)
+	dehydratedTree(t, c, 1_690_000_000, a.material(t))
+	shown := content(t, c)
+	var v *Version
+	for range 3 { // two attempts before this one were killed before the switch
+		var err error
+		if v, err = c.Write(start, a.material(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Switch(v); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "versions", list(t, c.file(versionsName)), []string{"1794999999", "1795000000", "1795000001", "1795000002"})
+	if !holds(t, c, "1794999999", shown) {
+		t.Error("the first version is not the old set")
+	}
+}
+
 func TestTakeOverRefusesADirectoryOfSomebodys(t *testing.T) {
 	c, a := newCertificate(t), newAuthority(t)
 	dehydratedTree(t, c, 1_690_000_000, a.material(t))
