@@ -26,6 +26,7 @@ type world struct {
 	webroot string // WELLKNOWN
 	env     []string
 	stdin   string
+	http    http.RoundTripper // nil: the network
 }
 
 func newWorld(t *testing.T) *world {
@@ -70,7 +71,7 @@ func (w *world) runContext(ctx context.Context, args ...string) (status int, std
 	var out, err bytes.Buffer
 	status = cmd.Main(ctx, &cmd.Process{
 		Args: append([]string{"arid"}, args...), Env: w.env, Dir: w.dir, UID: os.Getuid(),
-		Stdin: strings.NewReader(w.stdin), Stdout: &out, Stderr: &err,
+		Stdin: strings.NewReader(w.stdin), Stdout: &out, Stderr: &err, HTTP: w.http,
 	})
 	return status, out.String(), err.String()
 }
