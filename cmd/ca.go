@@ -119,6 +119,7 @@ type registrationFlags struct {
 func (f *registrationFlags) add(c *cobra.Command) {
 	c.Flags().BoolVar(&f.acceptTerms, "accept-terms", false, "agree to the CA's terms of service")
 	c.Flags().StringArrayVar(&f.contact, "contact", nil, "mail `ADDR` for the account; may be repeated")
+	settingFlags(c, "EAB_KID")
 	c.Flags().StringVar(&f.hmacFile, "eab-hmac-file", "", "read the key of the external account binding from `FILE`")
 }
 

@@ -33,6 +33,9 @@ func (a *app) configCommand() *cobra.Command {
 func (a *app) settingsTable() string {
 	rows := [][]string{{"SETTING", "VALUE", "FROM", "FLAG", "VARIABLE"}}
 	for _, s := range config.Known() {
+		if s.Unused {
+			continue
+		}
 		value, flag := a.settings.Value(s.Name), "-"
 		if s.Secret && value != "" {
 			value = "(secret)"

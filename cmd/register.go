@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"context"
-	"slices"
 
 	"github.com/spf13/cobra"
 )
@@ -26,7 +25,7 @@ has been done before, it prints the account's URL and asks nobody.`,
 		},
 	}
 	f.add(c)
-	settingFlags(c, slices.Concat(caSettings, accountSettings)...)
+	caFlags(c)
 	return c
 }
 

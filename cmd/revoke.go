@@ -53,7 +53,8 @@ certificate's own private key: then no account is needed.`,
 	}
 	c.Flags().StringVar(&f.reason, "reason", "", "`WORD`: "+strings.Join(slices.Sorted(maps.Keys(reasons)), ", "))
 	c.Flags().StringVar(&f.key, "key", "", "sign with the certificate's private key in `FILE`")
-	settingFlags(c, slices.Concat(caSettings, []string{"CERTDIR"})...)
+	caFlags(c)
+	settingFlags(c, "CERTDIR")
 	_ = c.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(slices.Sorted(maps.Keys(reasons)), cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
@@ -90,7 +91,6 @@ func (a *app) revoke(c *cobra.Command, f *revokeFlags, what string) error {
 	if err := a.askRevocation(c.Context(), leaf, reason, key); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	a.report.Result(fmt.Sprintf("%s: revoked, serial %x", what, leaf.SerialNumber))
 	return markRevoked(c.Context(), certificate, leaf)
 }
 
@@ -172,8 +172,11 @@ func (a *app) askRevocation(ctx context.Context, leaf *x509.Certificate, reason 
 	err = authority.client.Revoke(ctx, leaf, reason, key)
 	var p *acme.Problem
 	if errors.As(err, &p) && p.Short() == "alreadyRevoked" {
-		a.report.Warning("the CA had revoked it already")
+		a.report.Note(fmt.Sprintf("the CA had revoked serial %x already", leaf.SerialNumber))
 		return nil
+	}
+	if err == nil {
+		a.report.Result(fmt.Sprintf("revoked, serial %x", leaf.SerialNumber))
 	}
 	return err
 }

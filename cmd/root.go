@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,16 +16,15 @@ import (
 
 // Groups of commands, as help shows them.
 const (
-	groupCertificates  = "certificates"
-	groupAccount       = "account"
-	groupChallenges    = "challenges"
-	groupInspect       = "inspect"
-	groupCompatibility = "compatibility"
+	groupCertificates = "certificates"
+	groupAccount      = "account"
+	groupChallenges   = "challenges"
+	groupInspect      = "inspect"
 )
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "arid",
+		Use:   "arid COMMAND",
 		Short: "get TLS certificates from an ACME CA, with your own scripts",
 		Example: `  arid rehearse www.example.org                a whole run offline, to see what happens
   arid register --accept-terms                 once: make the account, print its URL
@@ -49,6 +49,7 @@ func (a *app) root() *cobra.Command {
 	root.SetIn(a.Stdin)
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
+	root.SetUsageTemplate(usageTemplate)
 	root.SetVersionTemplate("arid {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &usageError{what: err.Error(), hint: c.CommandPath() + " --help lists the flags"}
@@ -82,6 +83,27 @@ func (a *app) root() *cobra.Command {
 	return root
 }
 
+// usageTemplate is cobra's with the examples first and groups only where there
+// are some.
+const usageTemplate = `{{if .HasExample}}Examples:
+{{.Example}}
+
+{{end}}Usage:
+  {{.UseLine}}{{range $group := .Groups}}
+
+{{.Title}}{{range $.Commands}}{{if and (eq .GroupID $group.ID) .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if and .HasAvailableSubCommands (not .Groups)}}
+
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
+
+Flags of every command:
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
+`
+
 // shorthands are the one-letter flags; most are dehydrated's.
 var shorthands = map[string]string{
 	"ACCOUNT_KEY": "p", "CHALLENGETYPE": "t", "HOOK": "k", "CERTDIR": "o", "KEY_ALGO": "a",
@@ -93,10 +115,11 @@ func settingFlags(c *cobra.Command, names ...string) {
 	for _, name := range names {
 		i := slices.IndexFunc(known, func(s config.Setting) bool { return s.Name == name })
 		s := known[i]
+		help := cmp.Or(s.FlagHelp, s.Help)
 		if s.Kind == config.Bool {
-			c.Flags().BoolP(s.Flag, shorthands[name], false, s.Help)
+			c.Flags().BoolP(s.Flag, shorthands[name], false, help)
 		} else {
-			c.Flags().StringP(s.Flag, shorthands[name], "", "`"+strings.ToUpper(string(s.Kind))+"` "+s.Help)
+			c.Flags().StringP(s.Flag, shorthands[name], "", help)
 		}
 		f := c.Flags().Lookup(s.Flag)
 		f.Annotations = map[string][]string{settingOf: {name}}
@@ -104,13 +127,18 @@ func settingFlags(c *cobra.Command, names ...string) {
 	}
 }
 
+// caFlags are those of every command that talks to a CA.
+func caFlags(c *cobra.Command) {
+	settingFlags(c, "CA", "CA_BUNDLE", "ACCOUNT_KEY", "TIMEOUT", "LOCK_WAIT")
+	c.Flags().BoolP("ipv4", "4", false, "connect over IPv4 only")
+	c.Flags().BoolP("ipv6", "6", false, "connect over IPv6 only")
+}
+
 // settingOf is the annotation of a flag that is a setting.
 const settingOf = "setting"
 
-// Settings of the commands that talk to a CA, and of those that order.
+// Settings of the commands that order.
 var (
-	caSettings       = []string{"CA", "CA_BUNDLE", "ACCOUNT_KEY", "TIMEOUT", "LOCK_WAIT"}
-	accountSettings  = []string{"EAB_KID"}
 	validateSettings = []string{"CHALLENGETYPE", "WELLKNOWN", "HOOK", "HOOK_CHAIN"}
 	orderSettings    = []string{"KEY_ALGO", "ACME_PROFILE", "PREFERRED_CHAIN", "OCSP_MUST_STAPLE", "CSR_SUBJECT"}
 )
@@ -137,6 +165,15 @@ func (a *app) load(c *cobra.Command, word string, more map[string]string) error 
 		}
 		flags[name[0]] = value
 	})
+	four, six := c.Flags().Changed("ipv4"), c.Flags().Changed("ipv6")
+	switch {
+	case four && six:
+		return &usageError{what: "--ipv4 and --ipv6 exclude each other"}
+	case four:
+		flags["IP_VERSION"] = "4"
+	case six:
+		flags["IP_VERSION"] = "6"
+	}
 	var err error
 	a.settings, err = config.Load(c.Context(), config.Options{
 		File: a.configFile, Base: a.base, Flags: flags,

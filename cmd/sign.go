@@ -59,7 +59,8 @@ With --csr the chain goes to stdout and nothing is kept.`,
 	flags.StringVar(&f.notAfter, "not-after", "", "ask for a certificate that ends at `TIME` (RFC 3339)")
 	flags.BoolVarP(&f.force, "force", "x", false, "order anew even if it is not due")
 	f.registrationFlags.add(c)
-	settingFlags(c, slices.Concat(caSettings, accountSettings, validateSettings, orderSettings, []string{"PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS"})...)
+	caFlags(c)
+	settingFlags(c, slices.Concat(validateSettings, orderSettings, []string{"PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS"})...)
 	return c
 }
 
@@ -297,7 +298,7 @@ func (a *app) hooks() (*hooks.Runner, error) {
 	switch {
 	case program == "":
 	case a.settings.HookFunction():
-		r.Function, r.Config = program, a.settings.File()
+		r.Function, r.Config, r.Sources = program, a.settings.File(), a.settings.Dropins()
 	default:
 		search := Process{Env: r.Env}
 		r.Program, err = hooks.Find(program, search.getenv("PATH"), a.Dir)

@@ -135,6 +135,7 @@ func TestRefusedBeforeAnythingIsPosted(t *testing.T) {
 		{64, "unknown command", []string{"sing", "a.test"}},
 		{64, "unknown flag", []string{"sign", "--frobnicate", "a.test"}},
 		{64, "no name", []string{"sign"}},
+		{64, "ipv4", []string{"sign", "-4", "-6", "a.test"}},
 		{64, "cannot name a folder", []string{"sign", "-t", "dns-01", "-k", "/bin/true", "*.a.test"}},
 		{64, "--color", []string{"--color", "blue", "sign", "a.test"}},
 		{64, "--not-after", []string{"sign", "--not-after", "tomorrow", "a.test"}},

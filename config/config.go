@@ -341,6 +341,16 @@ func (s *Settings) LoadAccountConfig(ctx context.Context, dir string) error {
 	return s.resolve()
 }
 
+// Dropins returns the files of CONFIG_D that were read, in that order.
+func (s *Settings) Dropins() []string {
+	at := s.at("CONFIG_D")
+	files, err := s.shell(nil, nil, true).dropins(at.text, place{})
+	if s.file == "" || err != nil {
+		return nil
+	}
+	return files
+}
+
 // File returns the config file that was read, absolute, "" if none.
 func (s *Settings) File() string { return s.file }
 

@@ -256,12 +256,12 @@ func TestWrongValues(t *testing.T) {
 		{config: "\n\nHOOK=(a b)\n", what: "HOOK is an array", line: 3},
 		{config: "eval HOOK_CHAIN=maybe\n", what: `HOOK_CHAIN="maybe"`, line: 1},
 		{env: "ARID_PARALLEL=0", what: `ARID_PARALLEL="0"`},
-		{flag: "0", what: `--parallel "0"`},
+		{flag: "0", what: `--renew-days "0"`},
 	} {
 		dir := writeFiles(t, map[string]string{"config": c.config})
 		o := Options{File: "config", Dir: dir, Environ: []string{"PATH=/usr/bin:/bin", c.env}}
 		if c.flag != "" {
-			o.Flags = map[string]string{"PARALLEL": c.flag}
+			o.Flags = map[string]string{"RENEW_DAYS": c.flag}
 		}
 		_, err := load(t, o)
 		var e *Error

@@ -14,13 +14,17 @@ import (
 // maxFile bounds a config file.
 const maxFile = 1 << 20
 
-// find returns the config file to read, absolute, "" if there is none.
+// find returns the config file to read, absolute, "" if there is none; /dev/null
+// stands for none.
 func (o *Options) find() (string, error) {
-	if o.File != "" {
-		return o.absolute(o.File), nil
-	}
-	if f := lookup(o.Environ, "ARID_CONFIG"); f != "" {
-		return o.absolute(f), nil
+	for _, f := range []string{o.File, lookup(o.Environ, "ARID_CONFIG")} {
+		switch f {
+		case "":
+		case os.DevNull:
+			return "", nil
+		default:
+			return o.absolute(f), nil
+		}
 	}
 	var list []string
 	if home := lookup(o.Environ, "HOME"); o.UID != 0 && filepath.IsAbs(home) {

@@ -29,9 +29,10 @@ type Setting struct {
 	Default  string // "$BASEDIR/…" is relative to BASEDIR
 	Flag     string // long flag without dashes, "" none
 	Opposite bool   // giving the flag means "no"
-	Help     string // one line
+	Help     string // one line; what stands in backquotes is what a flag calls its value
+	FlagHelp string // of the flag, where it says something else
 	Secret   bool   // its value is never shown
-	Unused   bool   // dehydrated's, without effect here: known so that nobody is warned
+	Unused   bool   // without effect: known so that nobody is warned
 
 	check func(value string) error
 }
@@ -49,62 +50,62 @@ func (s Setting) Env() string {
 // own in the same style.
 func Known() []Setting {
 	return []Setting{
-		{Name: "BASEDIR", Kind: Path, Flag: "base", Help: "directory that the other paths are derived from"},
-		{Name: "CA", Kind: Word, Default: "letsencrypt", Flag: "ca", Help: "the CA: a preset's name or the URL of a directory"},
-		{Name: "CA_BUNDLE", Kind: Path, Flag: "ca-bundle", Help: "PEM roots for the CA's own TLS, added to the system's"},
+		{Name: "BASEDIR", Kind: Path, Flag: "base", Help: "`DIR` that the other paths are derived from"},
+		{Name: "CA", Kind: Word, Default: "letsencrypt", Flag: "ca", Help: "`CA` to ask: a preset's name, or the URL of a directory"},
+		{Name: "CA_BUNDLE", Kind: Path, Flag: "ca-bundle", Help: "trust the PEM roots in `FILE` for the CA's own TLS too"},
 		{Name: "IP_VERSION", Kind: Word, Help: "connect over IPv4 only (4) or IPv6 only (6)", check: oneOf("4", "6")},
-		{Name: "CURL_OPTS", Kind: Word, Help: "options for curl; those with a meaning here are honoured"},
+		{Name: "CURL_OPTS", Kind: Word, Unused: true, Help: "options for curl; those with a meaning here are honoured"},
 
 		{Name: "ACCOUNTDIR", Kind: Path, Default: "$BASEDIR/accounts", Help: "accounts, one directory for each CA"},
-		{Name: "ACCOUNT_KEY", Kind: Path, Flag: "account-key", Help: "account key outside ACCOUNTDIR"},
+		{Name: "ACCOUNT_KEY", Kind: Path, Flag: "account-key", Help: "account key in `FILE`, outside ACCOUNTDIR"},
 		{Name: "ACCOUNT_KEY_ALGO", Kind: Word, Default: "prime256v1", Help: "type of a new account key", check: checkAlgo},
 		{Name: "ACCOUNT_KEYSIZE", Kind: Integer, Default: "4096", Help: "bits of a new account key of type rsa", check: between(2048, 8192)},
-		{Name: "CONTACT_EMAIL", Kind: Word, Flag: "contact", Help: "address that the CA may write to", check: checkContact},
-		{Name: "EAB_KID", Kind: Word, Flag: "eab-kid", Help: "external account binding: the key's id"},
-		{Name: "EAB_HMAC_KEY", Kind: Word, Flag: "eab-hmac-file", Secret: true, Help: "external account binding: the key, in base64"},
+		{Name: "CONTACT_EMAIL", Kind: Word, Flag: "contact", Help: "`ADDR` that the CA may write to", check: checkContact},
+		{Name: "EAB_KID", Kind: Word, Flag: "eab-kid", Help: "external account binding: the key's `ID`"},
+		{Name: "EAB_HMAC_KEY", Kind: Word, Secret: true, Help: "external account binding: the key, in base64 (--eab-hmac-file)"},
 		{Name: "EAB_ALG", Kind: Word, Default: "HS256", Help: "external account binding: the MAC", check: oneOf("HS256", "HS384", "HS512")},
 
-		{Name: "DOMAINS_TXT", Kind: Path, Default: "$BASEDIR/domains.txt", Flag: "domains-txt", Help: "list of certificates"},
-		{Name: "DOMAINS_D", Kind: Path, Help: "directory of configs, one for each certificate"},
+		{Name: "DOMAINS_TXT", Kind: Path, Default: "$BASEDIR/domains.txt", Unused: true, Help: "list of certificates: `FILE`"},
+		{Name: "DOMAINS_D", Kind: Path, Unused: true, Help: "directory of configs, one for each certificate"},
 		{Name: "CONFIG_D", Kind: Path, Help: "directory of *.sh files read after the config file"},
-		{Name: "CERTDIR", Kind: Path, Default: "$BASEDIR/certs", Flag: "out", Help: "certificates, one directory each"},
-		{Name: "LOCKFILE", Kind: Path, Default: "$BASEDIR/lock", Help: "lock shared with dehydrated"},
-		{Name: "LOCK_WAIT", Kind: Duration, Default: "0", Flag: "lock-wait", Help: "how long to wait for another run"},
+		{Name: "CERTDIR", Kind: Path, Default: "$BASEDIR/certs", Flag: "out", Help: "put certificates into `DIR`, a folder each"},
+		{Name: "LOCKFILE", Kind: Path, Default: "$BASEDIR/lock", Unused: true, Help: "lock shared with dehydrated"},
+		{Name: "LOCK_WAIT", Kind: Duration, Default: "0", Flag: "lock-wait", Help: "wait `DURATION` for another run to end"},
 
-		{Name: "CHALLENGETYPE", Kind: Word, Default: "http-01", Flag: "challenge", Help: "how the CA validates names",
+		{Name: "CHALLENGETYPE", Kind: Word, Default: "http-01", Flag: "challenge", Help: "challenge `TYPE` by which the CA validates names",
 			check: oneOf("http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01")},
-		{Name: "WELLKNOWN", Kind: Path, Default: "/var/www/dehydrated", Flag: "wellknown", Help: "directory for http-01 tokens, served as /.well-known/acme-challenge/"},
-		{Name: "ALPNCERTDIR", Kind: Path, Default: "$BASEDIR/alpn-certs", Flag: "alpn", Help: "directory for tls-alpn-01 certificates"},
-		{Name: "HOOK", Kind: Word, Flag: "hook", Help: "program to call at each step, or a function of the config file"},
+		{Name: "WELLKNOWN", Kind: Path, Default: "/var/www/dehydrated", Flag: "wellknown", Help: "write http-01 tokens to `DIR`, served as /.well-known/acme-challenge/"},
+		{Name: "ALPNCERTDIR", Kind: Path, Default: "$BASEDIR/alpn-certs", Help: "write tls-alpn-01 certificates to `DIR`"},
+		{Name: "HOOK", Kind: Word, Flag: "hook", Help: "call `PROGRAM` at each step, or a function of the config file"},
 		{Name: "HOOK_CHAIN", Kind: Bool, Default: "no", Flag: "hook-chain", Help: "call the hook once for all challenges"},
 		{Name: "HOOK_TIMEOUT", Kind: Duration, Default: "1h", Help: "end a hook after this time, 0 never"},
-		{Name: "HOOK_UNCHANGED", Kind: Bool, Default: "no", Help: "call unchanged_cert for certificates that are not due"},
+		{Name: "HOOK_UNCHANGED", Kind: Bool, Default: "no", Unused: true, Help: "call unchanged_cert for certificates that are not due"},
 
-		{Name: "KEY_ALGO", Kind: Word, Default: "prime256v1", Flag: "algo", Help: "type of a certificate's key", check: checkAlgo},
+		{Name: "KEY_ALGO", Kind: Word, Default: "prime256v1", Flag: "algo", Help: "`TYPE` of the certificate's key: rsa, rsa2048, rsa3072, rsa4096, prime256v1, secp384r1, secp521r1, ed25519", check: checkAlgo},
 		{Name: "KEYSIZE", Kind: Integer, Default: "4096", Help: "bits of a key of type rsa", check: between(2048, 8192)},
-		{Name: "PRIVATE_KEY_RENEW", Kind: Bool, Default: "yes", Flag: "reuse-key", Opposite: true, Help: "make a new key for each renewal"},
-		{Name: "PRIVATE_KEY_ROLLOVER", Kind: Bool, Default: "no", Help: "keep the next key at hand"},
+		{Name: "PRIVATE_KEY_RENEW", Kind: Bool, Default: "yes", Flag: "reuse-key", Opposite: true, Help: "make a new key for each renewal", FlagHelp: "keep the private key that there is"},
+		{Name: "PRIVATE_KEY_ROLLOVER", Kind: Bool, Default: "no", Unused: true, Help: "keep the next key at hand"},
 		{Name: "KEY_MODE", Kind: Word, Help: "mode of key files, such as 0640", check: checkKeyMode},
 		{Name: "KEY_GROUP", Kind: Word, Help: "group of key files"},
 		{Name: "KEEP_VERSIONS", Kind: Integer, Default: "3", Help: "versions of a certificate to keep", check: between(1, 1000)},
-		{Name: "CSR_SUBJECT", Kind: Word, Flag: "subject", Help: "subject of the request, such as CN=example.org,O=Example"},
+		{Name: "CSR_SUBJECT", Kind: Word, Flag: "subject", Help: "subject of the request: `DN`, such as O=Example,C=TW"},
 		{Name: "OCSP_MUST_STAPLE", Kind: Bool, Default: "no", Flag: "must-staple", Help: "ask for a certificate that requires OCSP stapling"},
-		{Name: "ACME_PROFILE", Kind: Word, Flag: "profile", Help: "certificate profile, as the CA names it"},
-		{Name: "PREFERRED_CHAIN", Kind: Word, Flag: "preferred-chain", Help: "choose the chain with an issuer of this common name"},
+		{Name: "ACME_PROFILE", Kind: Word, Flag: "profile", Help: "certificate profile: `NAME`, as the CA has it"},
+		{Name: "PREFERRED_CHAIN", Kind: Word, Flag: "preferred-chain", Help: "choose the chain whose last issuer is `CN`"},
 
-		{Name: "RENEW_DAYS", Kind: Word, Flag: "renew-days", Help: "renew this long before the end: days (30, 30d) or a share of the lifetime (33%)", check: checkRenewDays},
-		{Name: "KEEP_GOING", Kind: Bool, Default: "yes", Flag: "fail-fast", Opposite: true, Help: "go on with the next certificate after a failure"},
-		{Name: "PARALLEL", Kind: Integer, Default: "1", Flag: "parallel", Help: "certificates to work on at once", check: between(1, 1000)},
-		{Name: "TIMEOUT", Kind: Duration, Default: "10m", Flag: "timeout", Help: "how long to wait for the CA, for each certificate"},
-		{Name: "ORDER_TIMEOUT", Kind: Integer, Default: "0", Help: "seconds to wait for an order, 0 no limit of its own", check: between(0, 1<<30)},
-		{Name: "VALIDATION_TIMEOUT", Kind: Integer, Default: "0", Help: "seconds to wait for a validation, 0 no limit of its own", check: between(0, 1<<30)},
-		{Name: "OCSP_FETCH", Kind: Bool, Default: "no", Help: "keep an OCSP response beside the certificate"},
-		{Name: "OCSP_DAYS", Kind: Integer, Default: "5", Help: "fetch a new OCSP response after so many days", check: between(0, 3650)},
-		{Name: "AUTO_CLEANUP", Kind: Bool, Default: "no", Help: "archive superseded files after each run"},
-		{Name: "AUTO_CLEANUP_DELETE", Kind: Bool, Default: "no", Help: "delete superseded files after each run"},
+		{Name: "RENEW_DAYS", Kind: Word, Flag: "renew-days", Help: "renew when `N` days (30, 30d) or a share (33%) of the lifetime are left", check: checkRenewDays},
+		{Name: "KEEP_GOING", Kind: Bool, Default: "yes", Unused: true, Help: "go on with the next certificate after a failure"},
+		{Name: "PARALLEL", Kind: Integer, Default: "1", Unused: true, Help: "work on `N` certificates at once", check: between(1, 1000)},
+		{Name: "TIMEOUT", Kind: Duration, Default: "10m", Flag: "timeout", Help: "wait `DURATION` for the CA, for each certificate, hooks not counted"},
+		{Name: "ORDER_TIMEOUT", Kind: Integer, Default: "0", Unused: true, Help: "seconds to wait for an order, 0 no limit of its own", check: between(0, 1<<30)},
+		{Name: "VALIDATION_TIMEOUT", Kind: Integer, Default: "0", Unused: true, Help: "seconds to wait for a validation, 0 no limit of its own", check: between(0, 1<<30)},
+		{Name: "OCSP_FETCH", Kind: Bool, Default: "no", Unused: true, Help: "keep an OCSP response beside the certificate"},
+		{Name: "OCSP_DAYS", Kind: Integer, Default: "5", Unused: true, Help: "fetch a new OCSP response after so many days", check: between(0, 3650)},
+		{Name: "AUTO_CLEANUP", Kind: Bool, Default: "no", Unused: true, Help: "archive superseded files after each run"},
+		{Name: "AUTO_CLEANUP_DELETE", Kind: Bool, Default: "no", Unused: true, Help: "delete superseded files after each run"},
 
-		{Name: "DEHYDRATED_USER", Kind: Word, Help: "user that dehydrated's mode is to run as"},
-		{Name: "DEHYDRATED_GROUP", Kind: Word, Help: "group that dehydrated's mode is to run as"},
+		{Name: "DEHYDRATED_USER", Kind: Word, Unused: true, Help: "user that dehydrated's mode is to run as"},
+		{Name: "DEHYDRATED_GROUP", Kind: Word, Unused: true, Help: "group that dehydrated's mode is to run as"},
 		{Name: "API", Kind: Word, Default: "auto", Unused: true, Help: "version of the ACME protocol: only 2 is left", check: checkAPI},
 		{Name: "OLDCA", Kind: Word, Unused: true, Help: "CA of the first protocol version"},
 		{Name: "CHAINCACHE", Kind: Path, Default: "$BASEDIR/chains", Unused: true, Help: "chains of the first protocol version"},
