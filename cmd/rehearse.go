@@ -90,7 +90,7 @@ func (a *app) rehearse(c *cobra.Command, f *rehearseFlags, words []string) (err 
 		return err
 	}
 	a.report.Explain("rehearse", "a CA is started inside this process; your real CA hears nothing of this")
-	options := rehearse.CAOptions{HTTPPort: f.httpPort, DNS: f.dns, Strict: true}
+	options := rehearse.CAOptions{HTTPPort: f.httpPort, DNS: f.dns, Profile: r.Profile, Strict: true}
 	result, err := rehearse.Run(c.Context(), options, room, r)
 	if result != nil {
 		if outErr := a.out(chainTable(result)); err == nil {
@@ -120,6 +120,7 @@ func (a *app) rehearsal(f *rehearseFlags, words []string) (*issue.Request, error
 		return nil, err
 	}
 	r.Registration.EAB = nil
+	r.Profile = a.settings.Value("ACME_PROFILE")
 	if err := a.validation(r); err != nil {
 		return nil, err
 	}

@@ -256,7 +256,7 @@ func TestWrongValues(t *testing.T) {
 		{config: "\n\nHOOK=(a b)\n", what: "HOOK is an array", line: 3},
 		{config: "eval HOOK_CHAIN=maybe\n", what: `HOOK_CHAIN="maybe"`, line: 1},
 		{env: "ARID_PARALLEL=0", what: `ARID_PARALLEL="0"`},
-		{flag: "0", what: `--renew-days "0"`},
+		{flag: "soon", what: `--renew-days "soon"`},
 	} {
 		dir := writeFiles(t, map[string]string{"config": c.config})
 		o := Options{File: "config", Dir: dir, Environ: []string{"PATH=/usr/bin:/bin", c.env}}

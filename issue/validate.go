@@ -202,15 +202,14 @@ func (r *run) accept(ctx context.Context, tasks []task) error {
 
 // await polls the order until it leaves "pending". The authorizations are looked
 // at only to explain an invalid order, or one that stays pending long after.
-func (r *run) await(ctx context.Context, o *acme.Order, tasks []task) (*acme.Order, error) {
+func (r *run) await(ctx context.Context, o *acme.Order, tasks []task) (_ *acme.Order, err error) {
 	ctx, cancel := r.waitCA(ctx)
 	defer cancel()
 	const patience = 30 * time.Second
 	for {
-		enough := time.Now().Add(patience)
-		var err error
+		until := time.Now().Add(patience)
 		o, err = r.Client.WaitOrder(ctx, o, func(status string) bool {
-			return status != "pending" || time.Now().After(enough)
+			return status != "pending" || time.Now().After(until)
 		})
 		switch {
 		case err != nil:

@@ -217,7 +217,7 @@ EOF
   run -0 --separate-stderr env HOME="$T/home" TMPDIR="$T/tmp" arid rehearse www.example.test example.test
   [[ $output == *leaf*www.example.test* ]]
   [[ $stderr == *switch* ]]
-  [ -z "$(ls -A "$T/home" "$T/tmp" | grep -v ':$')" ]
+  [ -z "$(find "$T/home" "$T/tmp" -mindepth 1)" ]
   # The user's own web server.
   run -0 env HOME="$T/home" arid rehearse --http-port "$HTTP_PORT" --wellknown "$WELLKNOWN" --out "$T/out" w.example.test
   openssl x509 -in "$T/out/w.example.test/cert.pem" -noout
