@@ -89,6 +89,9 @@ func (c *Client) challenge(r *reply, raw json.RawMessage, asked bool) (*Challeng
 	if err != nil {
 		return nil, r.wrong(in.Type+" challenge", err)
 	}
+	if in.URL == "" {
+		return nil, r.wrong("the "+in.Type+" challenge has no url", nil)
+	}
 	if err := c.resource(r, in.Type+" challenge", in.URL); err != nil {
 		return nil, err
 	}
