@@ -180,7 +180,7 @@ func wantOthersOut(t *testing.T, path string) {
 	}
 }
 
-// TestAsAnotherUser runs the tests of this file's subject without root's rights.
+// TestAsAnotherUser is a whole run without the rights of root.
 func TestAsAnotherUser(t *testing.T) {
 	root(t)
 	dir, err := os.MkdirTemp("/tmp", "arid-certs")
