@@ -282,17 +282,16 @@ func (r *run) deploy(ctx context.Context, v *certs.Version, leaf *x509.Certifica
 			return err
 		}
 	}
+	// While something is owed: a run killed in the middle of it is followed by
+	// one that comes here again.
+	if err := r.Certificate.Prune(v.ID); err != nil {
+		r.tell(StepWarning, "removing old versions: %v", err)
+	}
 	p := r.Certificate.Stable()
 	if err := r.hook(ctx, hooks.DeployCert(r.Names[0], p.Key, p.Cert, p.Fullchain, p.Chain, v.ID), "ARID_HOOK_NOT_AFTER="+notAfter); err != nil {
 		return r.owed(ctx, err)
 	}
-	if err := r.owe(nil, ""); err != nil {
-		return err
-	}
-	if err := r.Certificate.Prune(""); err != nil {
-		r.tell(StepWarning, "removing old versions: %v", err)
-	}
-	return nil
+	return r.owe(nil, "")
 }
 
 // owed marks a failed hook as something to be repeated, unless it failed
