@@ -24,14 +24,13 @@ type Pending struct {
 // PendingOrder is what must be known to go on with an order, and to tell
 // whether it is still the one that is wanted.
 type PendingOrder struct {
-	Schema    int      `json:"schema"`
-	URL       string   `json:"url"`
-	CA        string   `json:"ca"`      // directory URL
-	Account   string   `json:"account"` // URL
-	Names     []string `json:"names"`
-	Profile   string   `json:"profile,omitempty"`
-	NotAfter  string   `json:"not_after,omitempty"` // RFC 3339; as asked for
-	Finalized bool     `json:"finalized,omitempty"`
+	Schema   int      `json:"schema"`
+	URL      string   `json:"url"`
+	CA       string   `json:"ca"`      // directory URL
+	Account  string   `json:"account"` // URL
+	Names    []string `json:"names"`
+	Profile  string   `json:"profile,omitempty"`
+	NotAfter string   `json:"not_after,omitempty"` // RFC 3339; as asked for
 }
 
 // Pending reads the order under way. Half of one, a key that does not belong to

@@ -19,16 +19,14 @@ const (
 // State is what arid remembers of a certificate beside its files (state.json).
 // Members of the file that are not here are kept. docs/files.md explains each.
 type State struct {
-	Schema     int      `json:"schema"`
-	Names      []string `json:"names"` // as asked for, in that order
-	CA         string   `json:"ca"`    // directory URL
-	TestCA     bool     `json:"test_ca"`
-	Profile    string   `json:"profile"`
-	Algo       string   `json:"algo"`
-	MustStaple bool     `json:"must_staple"`
-	Leaf       string   `json:"leaf"` // Fingerprint of the certificate that this is about
-	Revoked    bool     `json:"revoked"`
-	Owed       *Owed    `json:"owed"` // nil: nothing
+	Schema  int      `json:"schema"`
+	Names   []string `json:"names"` // as asked for, in that order
+	CA      string   `json:"ca"`    // directory URL
+	TestCA  bool     `json:"test_ca"`
+	Profile string   `json:"profile"`
+	Leaf    string   `json:"leaf"` // Fingerprint of the certificate that this is about
+	Revoked bool     `json:"revoked"`
+	Owed    *Owed    `json:"owed"` // nil: nothing
 
 	// ReadOnly is set where the file was written by a newer arid: SaveState then
 	// leaves it as it is.

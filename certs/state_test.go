@@ -22,7 +22,7 @@ func TestStateRoundTrip(t *testing.T) {
 		t.Fatalf("no folder: %+v, %v", s, err)
 	}
 	s.Names, s.CA, s.TestCA = []string{"b.example", "*.a.example"}, "https://ca.example/dir?a=<b>&c", true
-	s.Profile, s.Algo, s.MustStaple, s.Leaf, s.Revoked = "short", "rsa2048", true, "ab12", true
+	s.Profile, s.Leaf, s.Revoked = "short", "ab12", true
 	s.Owed = &Owed{"1795000000", OwedDeploy}
 	if err := c.SaveState(s); err != nil {
 		t.Fatal(err)
