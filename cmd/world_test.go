@@ -24,6 +24,7 @@ type world struct {
 	dir     string // home and working directory
 	base    string // BASEDIR
 	webroot string // WELLKNOWN
+	port    int    // of the web server
 	env     []string
 	stdin   string
 	http    http.RoundTripper // nil: the network
@@ -38,7 +39,8 @@ func newWorld(t *testing.T) *world {
 	}
 	web := httptest.NewServer(respond.HTTP01(w.webroot))
 	t.Cleanup(web.Close)
-	w.ca.ValidateHTTP(web.Listener.Addr().(*net.TCPAddr).Port)
+	w.port = web.Listener.Addr().(*net.TCPAddr).Port
+	w.ca.ValidateHTTP(w.port)
 	w.env = []string{
 		"HOME=" + w.dir, "PATH=" + os.Getenv("PATH"),
 		"ARID_BASEDIR=" + w.base, "ARID_WELLKNOWN=" + w.webroot,
