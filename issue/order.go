@@ -154,11 +154,12 @@ func (r *run) resume(ctx context.Context) (*acme.Order, *certs.Material, error) 
 	}
 	o, err := r.Client.FetchOrder(ctx, p.Order.URL)
 	var problem *acme.Problem
+	var temporary *acme.TemporaryError // it may stand around a problem
 	switch {
-	case errors.As(err, &problem):
+	case errors.As(err, &problem) && !errors.As(err, &temporary):
 		return nil, nil, nil // the CA has forgotten it
 	case err != nil:
-		return nil, nil, err
+		return nil, nil, r.giveUp(err)
 	case o.Status == "invalid":
 		return nil, nil, nil
 	}
