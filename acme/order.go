@@ -245,8 +245,11 @@ func (c *Client) Finalize(ctx context.Context, o *Order, csrDER []byte) (*Order,
 		if err == nil {
 			return c.order(r, o.URL)
 		}
+		// A proxy's 503 makes send ask again for what was carried out, and then
+		// the order is not ready any more.
 		var refused *Problem
-		if ctx.Err() != nil || !lost(err) && !(try > 1 && errors.As(err, &refused)) {
+		again := errors.As(err, &refused) && (try > 1 || refused.Short() == "orderNotReady")
+		if ctx.Err() != nil || !lost(err) && !again {
 			return nil, err
 		}
 		sleep(ctx, jitter(time.Second<<(try-1)))
@@ -254,6 +257,8 @@ func (c *Client) Finalize(ctx context.Context, o *Order, csrDER []byte) (*Order,
 		switch {
 		case readErr != nil:
 			return nil, readErr
+		case now.Status == "pending":
+			return nil, err
 		case now.Status != "ready":
 			return now, nil
 		case try == maxFailures:
