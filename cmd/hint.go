@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
@@ -23,6 +24,18 @@ func hints(err error) (lines []string) {
 	var later *acme.TemporaryError
 	if errors.As(err, &later) && !later.Until.IsZero() {
 		lines = append(lines, "not before "+later.Until.UTC().Format(time.RFC3339))
+	}
+	var issuer x509.UnknownAuthorityError
+	if errors.As(err, &issuer) {
+		lines = append(lines, "--ca-bundle FILE adds the roots of a CA of your own; a captive portal or a proxy shows one that nobody knows")
+	}
+	var dates x509.CertificateInvalidError
+	if errors.As(err, &dates) && dates.Reason == x509.Expired {
+		lines = append(lines, "is the clock of this host right?")
+	}
+	var problem *acme.Problem
+	if errors.As(err, &problem) && problem.Short() == "userActionRequired" && problem.Instance != "" { // RFC 8555 §7.3.3
+		lines = append(lines, fmt.Sprintf("visit %.300q", problem.Instance))
 	}
 	var terms *account.TermsError
 	if errors.As(err, &terms) {
