@@ -56,6 +56,14 @@ func (a attacks) with(status int) attacks {
 	return a
 }
 
+// hopeless says of all rows that the next run fails too.
+func (a attacks) hopeless() attacks {
+	for i := range a {
+		a[i].fatal = true
+	}
+	return a
+}
+
 // variant is what there was before the CA turned hostile.
 type variant string
 
@@ -174,6 +182,7 @@ func (s *siege) run() {
 	t.Helper()
 	before := snapshot(t, s.dir)
 	s.asked, s.orders, s.began = len(s.ca.Requests()), s.ca.NewOrders(), time.Now()
+	s.http.(*http.Transport).CloseIdleConnections() // as a new process has none
 	s.does(s.ca)
 	status, out, talk := s.world.run(s.sign()...)
 	s.talk = talk

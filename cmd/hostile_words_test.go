@@ -139,7 +139,7 @@ func TestHostileMembers(t *testing.T) {
 		// The order is taken up again, by the next run, with a challenge that is there.
 		{name: "no http-01 offered", does: func(ca *fakeca.CA) { ca.ChallengeTypes("dns-01") }, fatal: true,
 			status: 78, says: []string{"the CA offers no http-01"}, hint: "dns-01"},
-		{name: "challenge without url", does: drop(fakeca.Authz, http01+".url"), status: 76, says: []string{"http-01 challenge"}},
+		{name: "challenge without url", does: drop(fakeca.Authz, http01+".url"), status: 76, says: []string{"the http-01 challenge has no url"}},
 		{name: "order of an unknown status for ever", does: member(fakeca.Order, "status", "meditating"), args: slow, status: 75, says: []string{"is still meditating"}},
 		{name: "order with a status full of escapes", does: member(fakeca.Order, "status", "\x1b[31m\nroot# \u202e"), args: slow, status: 75, says: []string{`is still \x1b[31m\nroot#`}},
 		{name: "order with a number for status", does: member(fakeca.Order, "status", 7), status: 76, says: []string{`member "status" is of a wrong type (number)`}},
