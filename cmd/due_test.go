@@ -133,6 +133,24 @@ func TestAFolderOfDehydratedsIsUsedAsItIs(t *testing.T) {
 	}
 }
 
+func TestWhatIsRememberedOfAnotherCertificateIsVoid(t *testing.T) {
+	w := newWorld(t)
+	w.must(0, "sign", "--accept-terms", "a.test", "b.test")
+	stable, _ := filepath.Glob(filepath.Join(w.base, "certs/a.test/*"))
+	for _, name := range stable {
+		if info, err := os.Lstat(name); err == nil && info.Mode()&os.ModeSymlink != 0 {
+			os.Remove(name)
+		}
+	}
+	w.flat("a.test") // dehydrated has renewed it, for one name
+	if n := w.orders(0, "sign", "a.test"); n != 0 {
+		t.Errorf("its own name: %d orders", n)
+	}
+	if n := w.orders(0, "sign", "a.test", "b.test"); n != 1 {
+		t.Errorf("the names remembered: %d orders", n)
+	}
+}
+
 func TestReuseKey(t *testing.T) {
 	w := newWorld(t)
 	key := func() string {
