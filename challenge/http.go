@@ -1,8 +1,11 @@
 package challenge
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -111,9 +114,7 @@ func (d *HTTPDir) Put(token, keyAuth string) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	// Not synced: after a crash of the machine the token is put again.
-	err := atomicfile.Write(d.root, token, []byte(keyAuth), atomicfile.Options{Mode: 0o644, NoSync: true})
-	if err != nil {
+	if err := d.write(token, keyAuth); err != nil {
 		return fmt.Errorf("WELLKNOWN %q: %w", d.path, err)
 	}
 	info, err := d.root.Lstat(token)
@@ -121,6 +122,60 @@ func (d *HTTPDir) Put(token, keyAuth string) error {
 		return fmt.Errorf("WELLKNOWN %q: %w", d.path, err)
 	}
 	d.put[token] = info
+	return nil
+}
+
+// write goes through a file whose name follows from the token, as nobody can guess
+// before the CA has told it: what a killed run left is used up by the next one,
+// which has the same order and thus the same token.
+func (d *HTTPDir) write(token, keyAuth string) error {
+	hash := sha256.Sum256([]byte(token))
+	temp := ".arid-" + hex.EncodeToString(hash[:13])
+	if err := d.root.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// Not synced: after a crash of the machine the token is put again.
+	err := atomicfile.Create(d.root, temp, []byte(keyAuth), atomicfile.Options{Mode: 0o644, NoSync: true})
+	if err != nil {
+		return err
+	}
+	if err := d.root.Rename(temp, token); err != nil {
+		_ = d.root.Remove(temp)
+		return err
+	}
+	return nil
+}
+
+// Empty tells whether nothing is in the directory.
+func (d *HTTPDir) Empty() bool {
+	dir, err := d.root.Open(".")
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	_, err = dir.Readdirnames(1)
+	return errors.Is(err, io.EOF)
+}
+
+// RemoveStale takes away what a killed run put for token: a file with just this
+// key authorization. Anything else is let alone.
+func (d *HTTPDir) RemoveStale(token, keyAuth string) error {
+	if checkToken(token) != nil {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	info, err := d.root.Lstat(token)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	text, err := atomicfile.ReadIn(d.root, token, 4<<10)
+	if err != nil || string(text) != keyAuth {
+		return nil
+	}
+	if err := d.root.Remove(token); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("WELLKNOWN %q: %w", d.path, err)
+	}
 	return nil
 }
 

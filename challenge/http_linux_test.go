@@ -1,6 +1,8 @@
 package challenge
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -270,6 +272,43 @@ func TestRemoveLetsOthersFilesAlone(t *testing.T) {
 	}
 	if err := d.Remove(token); err != nil || names(t, dir) != token {
 		t.Errorf("replaced since: %v, there is %s", err, names(t, dir))
+	}
+}
+
+func TestWhatAKilledRunLeftIsUsedUp(t *testing.T) {
+	dir := t.TempDir()
+	hash := sha256.Sum256([]byte(token))
+	half := filepath.Join(dir, ".arid-"+hex.EncodeToString(hash[:13]))
+	if err := os.WriteFile(half, []byte("ha"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustPut(t, open(t, dir))
+	shown(t, dir)
+	if got := names(t, dir); got != token {
+		t.Errorf("left: %s", got)
+	}
+}
+
+func TestRemoveStale(t *testing.T) {
+	dir := t.TempDir()
+	mustPut(t, open(t, dir))
+	d := open(t, dir) // the next run
+	for _, bad := range [][2]string{{token, keyAuth + "x"}, {"another-token-of-ours", keyAuth}, {"../" + token, keyAuth}} {
+		if err := d.RemoveStale(bad[0], bad[1]); err != nil || d.Empty() {
+			t.Errorf("%q: %v, left: %s", bad, err, names(t, dir))
+		}
+	}
+	if err := d.RemoveStale(token, keyAuth); err != nil || !d.Empty() {
+		t.Errorf("%v, left: %s", err, names(t, dir))
+	}
+	if err := os.WriteFile(filepath.Join(dir, "target"), []byte(keyAuth), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("target", filepath.Join(dir, token)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.RemoveStale(token, keyAuth); err != nil || names(t, dir) == "target" {
+		t.Errorf("a link: %v, left: %s", err, names(t, dir))
 	}
 }
 

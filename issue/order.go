@@ -160,7 +160,9 @@ func (r *run) resume(ctx context.Context) (*acme.Order, *certs.Material, error) 
 		return nil, nil, nil // the CA has forgotten it
 	case err != nil:
 		return nil, nil, r.giveUp(err)
-	case o.Status == "invalid":
+	}
+	r.removeStale(ctx, o)
+	if o.Status == "invalid" {
 		return nil, nil, nil
 	}
 	r.tell(StepResume, "going on with the order of an earlier run: %s", o.URL)

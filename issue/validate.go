@@ -157,6 +157,42 @@ func (r *run) put(tasks []task) (remove func(), err error) {
 	return remove, nil
 }
 
+// removeStale takes away the http-01 files that a killed run left for
+// authorizations on which the CA has its verdict. What is still pending may be
+// looked at just now, and is put anew. It is no reason to fail.
+func (r *run) removeStale(ctx context.Context, o *acme.Order) {
+	if r.Challenge != challenge.HTTP01 {
+		return
+	}
+	dir, err := challenge.OpenHTTPDir(r.WellKnown)
+	if err != nil {
+		return // said later, if it matters
+	}
+	defer dir.Close()
+	if dir.Empty() {
+		return // no request for nothing
+	}
+	_ = each(ctx, len(o.Authorizations), func(ctx context.Context, i int) error {
+		a, err := r.Client.FetchAuthorization(ctx, o.Authorizations[i])
+		if err != nil || a.Status == "pending" {
+			return err
+		}
+		for _, ch := range a.Challenges {
+			if ch.Type != challenge.HTTP01 {
+				continue
+			}
+			keyAuth, err := r.keyAuthorization(ch.Token)
+			if err != nil {
+				return err
+			}
+			if err := dir.RemoveStale(ch.Token, keyAuth); err != nil {
+				r.tell(StepWarning, "%v", err)
+			}
+		}
+		return nil
+	})
+}
+
 // groups are the challenges of one hook call each: one by one, or all together
 // with HOOK_CHAIN.
 func (r *run) groups(tasks []task) (groups [][]hooks.Challenge) {
