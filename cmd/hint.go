@@ -43,11 +43,11 @@ func hints(err error) (lines []string) {
 	}
 	var deploy *issue.DeployError
 	if errors.As(err, &deploy) {
-		lines = append(lines, "the certificate is stored; the next run repeats what failed")
+		lines = append(lines, "the certificate is issued all the same; the next run repeats what failed")
 	}
 	var validation *issue.ValidationError
 	if errors.As(err, &validation) {
-		for _, f := range validation.Failures {
+		for _, f := range validation.First() {
 			if hint := validationHint(f); hint != "" {
 				lines = append(lines, hint)
 			}

@@ -256,7 +256,7 @@ func (a *app) validation(r *issue.Request) (err error) {
 	r.HookChain = a.settings.Bool("HOOK_CHAIN")
 	for _, name := range r.Names {
 		if err := challenge.CheckLocal(r.Challenge, name); err != nil {
-			return &inputError{name, err}
+			return &inputError{"name", err}
 		}
 	}
 	if r.Hooks, err = a.hooks(); err != nil {

@@ -3,6 +3,7 @@ package cmd_test
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -216,6 +217,32 @@ func TestAFailedValidationSaysWhatTheCASaw(t *testing.T) {
 	}
 	if strings.Contains(string(calls), "deploy_cert") {
 		t.Errorf("deployed:\n%s", calls)
+	}
+}
+
+func TestManyFailuresAreToldInAFewWords(t *testing.T) {
+	w := newWorld(t)
+	args := []string{"sign", "--accept-terms"}
+	for i := range 40 {
+		name := fmt.Sprintf("n%d.test", i)
+		w.ca.FailValidation(name, "connection", strings.Repeat("no route ", 100))
+		args = append(args, name)
+	}
+	_, talk := w.must(1, args...)
+	if !strings.Contains(talk, "and 35 more") || strings.Count(talk, "hint: ") != 5 {
+		t.Errorf("%d lines: %.2000s", strings.Count(talk, "\n"), talk)
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	w := newWorld(t)
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		if out, _ := w.must(0, "completion", shell); !strings.Contains(out, "arid") {
+			t.Errorf("%s: %.100q", shell, out)
+		}
+	}
+	if out, _ := w.must(0, "__complete", "revoke", "a.test", "--reason", "key"); !strings.Contains(out, "keyCompromise") {
+		t.Errorf("--reason: %q", out)
 	}
 }
 

@@ -240,7 +240,7 @@ func (s *Settings) wrong(name string, v value, why string) *Error {
 		label = v.origin.Name
 	}
 	what := fmt.Sprintf("%s: %s", label, why)
-	if r := s.row(name); r != nil && !r.Secret {
+	if r := s.row(name); r != nil && !r.Secret && v.text != "" {
 		what = fmt.Sprintf("%s=%q: %s", label, cut(v.text), why)
 		if v.origin.Kind == "flag" {
 			what = fmt.Sprintf("%s %q: %s", label, cut(v.text), why)

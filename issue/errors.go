@@ -13,6 +13,12 @@ type ValidationError struct {
 	Failures []Failure
 }
 
+// maxShown is how many of perhaps a hundred failures a message tells.
+const maxShown = 5
+
+// First are the failures that the message tells.
+func (e *ValidationError) First() []Failure { return e.Failures[:min(len(e.Failures), maxShown)] }
+
 // Failure is one identifier's refused challenge.
 type Failure struct {
 	Name     string // identifier
@@ -23,12 +29,15 @@ type Failure struct {
 
 func (e *ValidationError) Error() string {
 	var parts []string
-	for _, f := range e.Failures {
+	for _, f := range e.First() {
 		why := "the CA gave no reason"
 		if f.Problem != nil {
 			why = f.Problem.Error()
 		}
 		parts = append(parts, fmt.Sprintf("%s: %s: %s", f.Name, f.Type, why))
+	}
+	if more := len(e.Failures) - len(parts); more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(parts, "; ")
 }
