@@ -44,6 +44,7 @@ type bench struct {
 	args    []string
 	again   []string // the next run; nil: the same; empty: the same, and it orders nothing
 
+	stride   int      // of sweep; 0: every call
 	failing  bool     // the disk may keep us from removing what is old or empty
 	problems []string // found at the present point
 }
@@ -413,7 +414,7 @@ func (b *bench) checkLitter() {
 // a run comes to its end undisturbed, which has to end with this status.
 func (b *bench) sweep(t *testing.T, status int, judge func(c *call, at *point) verdict) {
 	t.Helper()
-	stride := 1
+	stride := max(b.stride, 1)
 	if testing.Short() {
 		stride = 7
 	}
@@ -446,6 +447,9 @@ func (b *bench) after(e *ending, before counts, point string) string {
 	outcome := b.check(before)
 	if e.status == 0 && outcome != "new" && b.due() {
 		b.errorf("status 0, and nothing new was in place")
+	}
+	if strings.Contains(point, "fsync") && strings.Contains(point, "/versions/.") && outcome == "new" && e.signal == 0 {
+		b.errorf("what could not be synced is shown")
 	}
 	if e.status == 70 || e.status == 2 {
 		b.errorf("a bug")
