@@ -67,7 +67,7 @@ func TestFullFileSystem(t *testing.T) {
 				t.Skipf("no mounts of our own: %v", err) // not root
 			}
 			if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-				t.Fatal(err)
+				t.Skipf("the root directory is no mount point, as in a chroot: %v", err)
 			}
 			b := situations[name](t)
 			if err := os.MkdirAll(b.base(), 0o700); err != nil {

@@ -34,10 +34,8 @@ snippet() { grep -F -- "$1" "$TOP/README.md" | sed "s|/var/www/dehydrated|$T/acm
   # The hook of the README, with a reload that can be seen.
   { grep -A 2 -F '#!/bin/sh' "$TOP/README.md" | sed "s/^ *//; s|systemctl reload lighttpd|echo reload >>$T/reloads|"; } >"$T/hook"
   chmod +x "$T/hook"
-  local run
-  for run in 1 2 3; do
-    run -0 arid sign --wellknown "$T/acme" --hook "$T/hook" www.example.org example.org
-  done
+  arid sign --wellknown "$T/acme" --hook "$T/hook" www.example.org example.org
+  run -0 arid sign --wellknown "$T/acme" --hook "$T/hook" www.example.org example.org
   [ -z "$output" ]
   [ "$(cat "$T/reloads")" = reload ]
   verify_chain "$ARID_BASEDIR/certs/www.example.org/fullchain.pem" example.org
@@ -46,11 +44,4 @@ snippet() { grep -F -- "$1" "$TOP/README.md" | sed "s|/var/www/dehydrated|$T/acm
     -addext subjectAltName=DNS:elsewhere.example.org
   arid sign --wellknown "$T/acme" --csr "$T/request.csr" >"$T/chain.pem"
   verify_chain "$T/chain.pem" elsewhere.example.org
-}
-
-@test "make demo leaves nothing behind" {
-  mkdir "$T/tmp"
-  TMPDIR=$T/tmp run -0 make -s -C "$TOP" demo
-  [[ $output == *"the chain is verified"* ]]
-  [ -z "$(ls -A "$T/tmp")" ]
 }
