@@ -28,7 +28,7 @@ func (e *TermsError) Error() string {
 	if e.URL == "" {
 		return fmt.Sprintf("CA %q: its terms of service have not been accepted", e.CA)
 	}
-	return fmt.Sprintf("CA %q: its terms of service have not been accepted: %q", e.CA, e.URL)
+	return fmt.Sprintf("CA %q: its terms of service have not been accepted: %.300q", e.CA, e.URL)
 }
 
 // GoneError is an account that the CA does not have any more, or not as a
