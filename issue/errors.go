@@ -71,3 +71,19 @@ func (e *OrderError) Error() string {
 	}
 	return e.What + ": " + e.Problem.Error()
 }
+
+// listed shows words of the CA's, the first of perhaps many.
+func listed(words []string) string {
+	const most = 10
+	var shown []string
+	for _, word := range words[:min(len(words), most)] {
+		shown = append(shown, fmt.Sprintf("%.100q", word))
+	}
+	switch {
+	case len(words) == 0:
+		return "none"
+	case len(words) > most:
+		shown = append(shown, fmt.Sprintf("and %d more", len(words)-most))
+	}
+	return strings.Join(shown, ", ")
+}

@@ -70,7 +70,7 @@ func (r *run) openAccount(ctx context.Context) error {
 	if _, known := directory.Meta.Profiles[r.Profile]; r.Profile != "" && !known {
 		offered := "it offers none"
 		if len(directory.Meta.Profiles) > 0 {
-			offered = "it offers: " + strings.Join(slices.Sorted(maps.Keys(directory.Meta.Profiles)), ", ")
+			offered = "it offers " + listed(slices.Sorted(maps.Keys(directory.Meta.Profiles)))
 		}
 		return &ConfigError{What: fmt.Sprintf("the CA has no profile %q; %s", r.Profile, offered)}
 	}
@@ -274,7 +274,7 @@ func (r *run) download(ctx context.Context, o *acme.Order) ([]*x509.Certificate,
 	}
 	return nil, &ConfigError{
 		What: fmt.Sprintf("the CA has no chain up to %q", r.PreferredChain),
-		Hint: fmt.Sprintf("it offers %q; the issued certificate is kept at the CA, the next run fetches it", offered),
+		Hint: fmt.Sprintf("it offers %s; the issued certificate is kept at the CA, the next run fetches it", listed(offered)),
 	}
 }
 

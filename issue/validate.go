@@ -112,7 +112,7 @@ func (r *run) task(ctx context.Context, url string) (*task, error) {
 	}
 	return nil, &ConfigError{
 		What: fmt.Sprintf("%s: the CA offers no %s", name, r.Challenge),
-		Hint: fmt.Sprintf("it offers %q", offered),
+		Hint: "it offers " + listed(offered),
 	}
 }
 
