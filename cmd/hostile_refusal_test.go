@@ -2,6 +2,7 @@ package cmd_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -82,6 +83,10 @@ func TestRefusedOrders(t *testing.T) {
 	for range 500 {
 		many.Subproblems = append(many.Subproblems, sub("sub.evil.test", "malformed", strings.Repeat("x", 1000)))
 	}
+	var sixty []string
+	for i := range 60 {
+		sixty = append(sixty, fmt.Sprintf("a%d.test", i))
+	}
 	with := func(p fakeca.Problem) func(*fakeca.CA) {
 		return func(ca *fakeca.CA) { ca.ProblemWith(fakeca.NewOrder, p, -1) }
 	}
@@ -109,6 +114,11 @@ func TestRefusedOrders(t *testing.T) {
 			status: 1, says: []string{`a.test: http-01: "got \x1b[2J\u202e instead" (unauthorized)`}, hint: "WELLKNOWN"},
 		{name: "validation with 1 MB", does: func(ca *fakeca.CA) { ca.FailValidation("a.test", "connection", strings.Repeat("no route ", 50_000)) }, fatal: true,
 			status: 1, says: []string{"no route no route", "…"}, hint: "port 80"},
+		{name: "60 names fail with 1 MB each", names: sixty, only: firstTime, does: func(ca *fakeca.CA) {
+			for _, name := range sixty {
+				ca.FailValidation(name, "connection", strings.Repeat("no route\x1b", 20_000))
+			}
+		}, fatal: true, status: 1, says: []string{"a0.test: http-01: ", " more"}, hint: "port 80"},
 		{name: "CSR refused", does: problem(fakeca.Finalize, 400, "badCSR", "weak key"), status: 1, says: []string{`"weak key" (badCSR)`}, most: map[string]int{fakeca.Finalize: 1}},
 	})
 }

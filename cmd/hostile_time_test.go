@@ -93,6 +93,14 @@ func TestRetryAfter(t *testing.T) {
 			rows[i].within = time.Second
 		}
 	}
+	rows = append(rows,
+		attack{name: "longer than --timeout", does: problem(fakeca.NewOrder, 429, "rateLimited", "slow down", "Retry-After: 90"), args: []string{"--timeout", "1m"},
+			says: []string{"not now: new order"}, hint: "not before 2000-01-01T00:01:3", within: time.Second},
+		attack{name: "longer than is waited for", does: problem(fakeca.NewOrder, 503, "", "closed", "Retry-After: 400"),
+			says: []string{"not now: new order"}, hint: "not before 2000-01-01T00:06:4", within: time.Second},
+		attack{name: "again and again", does: problem(fakeca.NewOrder, 503, "", "closed", "Retry-After: 20"),
+			says: []string{"not now: new order"}, hint: "not before 2000-01-01T00:0", most: map[string]int{fakeca.NewOrder: 11}, within: 5 * time.Minute},
+	)
 	against(t, rows.with(75))
 }
 

@@ -2,8 +2,11 @@ package cmd_test
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"arid/internal/fakeca"
 )
@@ -139,6 +142,9 @@ func TestHostileMembers(t *testing.T) {
 		// The order is taken up again, by the next run, with a challenge that is there.
 		{name: "no http-01 offered", does: func(ca *fakeca.CA) { ca.ChallengeTypes("dns-01") }, fatal: true,
 			status: 78, says: []string{"the CA offers no http-01"}, hint: "dns-01"},
+		{name: "5000 challenges that nobody knows", does: func(ca *fakeca.CA) {
+			ca.Member(fakeca.Authz, "challenges", slices.Repeat([]any{map[string]any{"type": "\x1b[2J" + strings.Repeat("x", 150)}}, 5000))
+		}, status: 78, says: []string{"the CA offers no http-01"}, hint: "and 4990 more"},
 		{name: "challenge without url", does: drop(fakeca.Authz, http01+".url"), status: 76, says: []string{"the http-01 challenge has no url"}},
 		{name: "order of an unknown status for ever", does: member(fakeca.Order, "status", "meditating"), args: slow, status: 75, says: []string{"is still meditating"}},
 		{name: "order with a status full of escapes", does: member(fakeca.Order, "status", "\x1b[31m\nroot# \u202e"), args: slow, status: 75, says: []string{`is still \x1b[31m\nroot#`}},
@@ -181,4 +187,41 @@ func TestHarmlessOddities(t *testing.T) {
 	add("a certificate of a wrong type", func(ca *fakeca.CA) { ca.ContentType(fakeca.Certificate, "text/plain") })
 	add("a clock far ahead", func(ca *fakeca.CA) { ca.DateSkew(1000 * 60 * 60 * 1e9) })
 	against(t, rows)
+}
+
+func TestHostileDirectoryTexts(t *testing.T) {
+	const evil = "https://ca.test/\x1b[2J\r\narid: all is well\u202e"
+	for name, tc := range map[string]struct {
+		does   func(*fakeca.CA)
+		status int
+		says   string
+		args   []string
+	}{
+		"terms":            {member(fakeca.Directory, "meta.termsOfService", evil), 78, `\x1b[2J\r\narid: all is well\u202e`, []string{"register"}},
+		"terms of 100 kB":  {member(fakeca.Directory, "meta.termsOfService", strings.Repeat("x", 100<<10)), 78, "terms of service have not been accepted", []string{"register"}},
+		"profiles":         {member(fakeca.Directory, "meta.profiles", map[string]string{evil: ""}), 78, `\x1b[2J`, []string{"sign", "--profile", "short", "--accept-terms", "a.test"}},
+		"profiles in mass": {manyProfiles, 78, "the CA has no profile", []string{"sign", "--profile", "short", "--accept-terms", "a.test"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &siege{world: newBubbleWorld(t), attack: attack{says: []string{tc.says}}}
+				tc.does(s.ca)
+				_, s.talk = s.must(tc.status, tc.args...)
+				t.Log(s.talk)
+				s.checkTalk(tc.status)
+				if n := s.posts(); n > 0 {
+					t.Errorf("%d posts", n)
+				}
+			})
+		})
+	}
+}
+
+func manyProfiles(ca *fakeca.CA) {
+	profiles := map[string]string{}
+	for i := range 5000 {
+		profiles[fmt.Sprintf("profile%d-%s", i, strings.Repeat("x", 100))] = "x"
+	}
+	ca.Member(fakeca.Directory, "meta.profiles", profiles)
 }
