@@ -6,8 +6,9 @@ cd "$(dirname "$0")/.." || exit
 
 tests/setup.sh || exit
 export ARID_TEST_ALL=1 # a missing tool is a failure, not a skipped test
+export CGO_ENABLED=1   # for the race detector
 
-failed=()
+failed=() skipped=()
 step() {
   printf '\n== %s\n' "$1"
   shift
@@ -20,24 +21,38 @@ formatted() {
   [ -z "$files" ] || { printf 'not as gofmt has it: %s\n' "$files"; return 1; }
 }
 
+# Shows a line for each package; where one failed, what it said; and remembers
+# what was skipped.
+go_test() {
+  local log status
+  log=$(mktemp) || return
+  go test -v "$@" >"$log" 2>&1
+  status=$?
+  if [ "$status" -eq 0 ]; then
+    grep -E '^(ok|\?) ' "$log"
+  else
+    grep -vE '^(=== |\s*--- (PASS|SKIP)|PASS)' "$log"
+  fi
+  mapfile -t -O "${#skipped[@]}" skipped < <(grep -A 1 -E '^\s*--- SKIP' "$log" | grep -v '^--$')
+  rm -f "$log"
+  return "$status"
+}
+
 # Counts what bats says of each test as it comes by.
 bats_run() {
-  local line status passed=0 failures=0 skipped=()
+  local line status passed=0 failures=0 left=0
   while IFS= read -r line; do
     printf '%s\n' "$line"
     case $line in
       "not ok "*) failures=$((failures + 1)) ;;
-      "ok "*" # skip"*) skipped+=("$line") ;;
+      "ok "*" # skip"*) skipped+=("$line") left=$((left + 1)) ;;
       "ok "*) passed=$((passed + 1)) ;;
     esac
   done < <(bats --tap --print-output-on-failure tests/bats 2>&1)
   wait $!
   status=$?
   bats_result="$passed passed, $failures failed"
-  if [ "${#skipped[@]}" -gt 0 ]; then
-    bats_result+=", ${#skipped[@]} skipped"
-    printf 'skipped: %s\n' "${skipped[@]}"
-  fi
+  [ "$left" -eq 0 ] || bats_result+=", $left skipped"
   [ "$status" -eq 0 ] && [ "$failures" -eq 0 ] && [ "$passed" -gt 0 ]
 }
 
@@ -45,11 +60,12 @@ step "gofmt" formatted
 step "go vet" go vet ./...
 # The sweeps that kill arid at every call, or fail every call, run a binary of
 # their own: the race detector would only slow down the test around it.
-step "go test -race" env CGO_ENABLED=1 go test -race -short -timeout 20m ./...
-step "go test, killed at every call" env CGO_ENABLED=0 go test -timeout 20m -run 'Kill|BadDisk' ./certs ./cmd
+step "go test -race" go_test -race -short -timeout 20m ./...
+step "go test, killed at every call" go_test -timeout 20m -run 'Kill|BadDisk' ./certs ./cmd
 step "bats tests/bats" bats_run
 
 echo
+[ "${#skipped[@]}" -eq 0 ] || printf 'skipped: %s\n' "${skipped[@]}"
 [ "${#failed[@]}" -eq 0 ] || printf 'failed: %s\n' "${failed[@]}"
 printf '%s\n' "$bats_result"
 [ "${#failed[@]}" -eq 0 ]
