@@ -322,11 +322,14 @@ func explain(err error) error {
 		err = u.Err
 	}
 	var certificate *tls.CertificateVerificationError
+	var slow net.Error
 	switch {
 	case errors.As(err, &certificate):
 		return fmt.Errorf("the CA's own TLS certificate is not to be trusted: %w", certificate.Err)
 	case isTLS(err):
 		return fmt.Errorf("TLS with the CA failed: %w", err)
+	case errors.As(err, &slow) && slow.Timeout():
+		return fmt.Errorf("no answer in time: %w", err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("the connection was cut: %w", err)
 	}
