@@ -20,7 +20,7 @@ func TestHangingCA(t *testing.T) {
 			attack{name: s.kind + " for a second", newcomer: s.newcomer, does: hang, args: []string{"--timeout", "1s"},
 				says: []string{"the CA took longer than 1s (--timeout)"}, within: 2 * time.Second},
 			attack{name: s.kind + " for ever", newcomer: s.newcomer, does: hang, only: inTurn(len(rows), s.newcomer),
-				says: []string{s.what}, most: map[string]int{s.kind: 16}},
+				says: []string{s.what, "no answer in time"}, most: map[string]int{s.kind: 16}},
 			attack{name: s.kind + " byte by byte", newcomer: s.newcomer, does: func(ca *fakeca.CA) { ca.Drip(s.kind, 1, 5*time.Second) },
 				args: []string{"--timeout", "30s"}, only: inTurn(len(rows), s.newcomer), says: []string{"the CA took longer than 30s (--timeout)"}, within: 31 * time.Second},
 		)
@@ -29,11 +29,8 @@ func TestHangingCA(t *testing.T) {
 		if rows[i].name == fakeca.Nonce+" byte by byte" { // it has no body
 			rows[i].does = func(ca *fakeca.CA) { ca.Hang(fakeca.Nonce) }
 		}
-		if rows[i].name == fakeca.Finalize+" for ever" {
-			rows[i].says = []string{"finalize"}
-		}
 	}
-	rows = append(rows, attack{name: "TLS that says nothing", does: func(ca *fakeca.CA) { ca.SilentTLS() }, fatal: true, says: []string{"TLS handshake timeout"}, within: 2 * time.Minute})
+	rows = append(rows, attack{name: "TLS that says nothing", does: func(ca *fakeca.CA) { ca.SilentTLS() }, fatal: true, says: []string{"no answer in time", "TLS handshake timeout"}, within: 2 * time.Minute})
 	against(t, rows.with(75))
 }
 
