@@ -222,6 +222,11 @@ EOF
   run -0 env HOME="$T/home" arid rehearse --http-port "$HTTP_PORT" --wellknown "$WELLKNOWN" --out "$T/out" w.example.test
   openssl x509 -in "$T/out/w.example.test/cert.pem" -noout
   [ -z "$(ls -A "$WELLKNOWN")" ]
+  # The user's own name server too.
+  dns_manage add-a '{"host": "gone.example.test", "addresses": ["127.254.254.254"]}'
+  run -0 env HOME="$T/home" arid rehearse --dns "$DNS_ADDR" --http-port "$HTTP_PORT" --wellknown "$WELLKNOWN" w.example.test
+  run -1 env HOME="$T/home" arid rehearse --dns "$DNS_ADDR" --http-port "$HTTP_PORT" --wellknown "$WELLKNOWN" gone.example.test
+  [[ $output == *127.254.254.254* ]]
   # A web server that serves something else.
   mkdir "$T/other"
   run -1 env HOME="$T/home" arid rehearse --http-port "$HTTP_PORT" --wellknown "$T/other" w.example.test
