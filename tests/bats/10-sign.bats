@@ -232,3 +232,26 @@ EOF
   run -1 env HOME="$T/home" arid rehearse --http-port "$HTTP_PORT" --wellknown "$T/other" w.example.test
   [[ $output == *"hint: "* ]]
 }
+
+@test "an ordinary user, and what is closed to him" {
+  [ "$(id -u)" -eq 0 ] || skip "needs root, for another user"
+  install -m 755 "$BUILD/arid" "$T/arid"
+  install -d -o nobody -g nogroup "$T/nobody" "$T/nobody/acme"
+  local as=(setpriv --reuid nobody --regid nogroup --clear-groups env -u ARID_BASEDIR -u ARID_CONFIG "HOME=$T/nobody")
+
+  # The web root is root's.
+  run -77 "${as[@]}" "$T/arid" sign -f /dev/null --accept-terms u.example.test
+  [[ $output == "arid: WELLKNOWN "*"permission denied"* ]]
+  chown nobody "$WELLKNOWN"
+  run -0 "${as[@]}" "$T/arid" sign -f /dev/null --accept-terms u.example.test
+  verify_chain "$T/nobody/.local/state/arid/certs/u.example.test/fullchain.pem" u.example.test
+
+  # The account's key is not his any more: an error, and the key stays.
+  local key
+  key=$(find "$T/nobody" -name account_key.pem)
+  chown root "$key"
+  sha256sum "$key" >"$T/sum"
+  run -77 "${as[@]}" "$T/arid" sign -f /dev/null --accept-terms v.example.test
+  [[ $output == *"account_key.pem"*"permission denied"* ]]
+  sha256sum -c "$T/sum"
+}
