@@ -321,6 +321,15 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
+func TestConfigIsShownWithACAThatIsGone(t *testing.T) {
+	w := newWorld(t)
+	w.env = append(w.env, "ARID_CA=buypass")
+	out, talk := w.must(0, "config")
+	if !strings.Contains(out, w.webroot) || !strings.Contains(talk, "warning: ") {
+		t.Errorf("stdout %q, stderr %q", out, talk)
+	}
+}
+
 func TestConfigTableHidesSecrets(t *testing.T) {
 	w := newWorld(t)
 	w.env = append(w.env, "ARID_EAB_HMAC_KEY=c2VjcmV0")
