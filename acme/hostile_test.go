@@ -258,14 +258,13 @@ func TestTrustInTheCAsOwnTLS(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			began := time.Now()
 			_, err = client.Directory(t.Context())
 			e := wantTemporary(t, err)
 			if !strings.Contains(err.Error(), c.words) || !strings.Contains(err.Error(), "TLS") || !e.Until.IsZero() {
 				t.Error(err)
 			}
-			if time.Since(began) > 2*time.Second || ca.Count() != 0 {
-				t.Errorf("took %v, %d requests", time.Since(began), ca.Count())
+			if ca.Count() != 0 {
+				t.Errorf("%d requests", ca.Count())
 			}
 		})
 	}
@@ -321,13 +320,9 @@ func TestSilentServers(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-		began := time.Now()
 		_, err = client.Directory(ctx)
 		cancel()
 		wantTemporary(t, err)
-		if time.Since(began) > time.Second {
-			t.Errorf("took %v", time.Since(began))
-		}
 	}
 }
 
