@@ -1,6 +1,7 @@
 package issue
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -104,8 +105,7 @@ func (r *run) openOrder(ctx context.Context) (*acme.Order, *certs.Material, erro
 		if made.Key, err = r.newKey(); err != nil {
 			return nil, nil, err
 		}
-		made.CSR, err = keys.MakeCSR(made.Key, keys.CSROptions{Names: r.Names, Subject: r.Subject, MustStaple: r.MustStaple})
-		if err != nil {
+		if made.CSR, err = r.newCSR(made.Key); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -169,18 +169,48 @@ func (r *run) resume(ctx context.Context) (*acme.Order, *certs.Material, error) 
 	return o, &certs.Material{Key: p.Key, CSR: p.CSR}, nil
 }
 
+// fits tells whether the open order would end in what is wanted now: the CA may
+// have its CSR already, and then it can have no other.
 func (r *run) fits(p *certs.Pending) bool {
 	want, have := r.pendingOrder(p.Order.URL), p.Order
-	same := have.CA == want.CA && have.Account == want.Account && slices.Equal(have.Names, want.Names) &&
-		have.Profile == want.Profile && have.NotAfter == want.NotAfter
-	if r.CSR != nil {
-		return same && slices.Equal(p.CSR, r.CSR.DER)
+	switch {
+	case have.CA != want.CA || have.Account != want.Account || !slices.Equal(have.Names, want.Names) ||
+		have.Profile != want.Profile || have.NotAfter != want.NotAfter:
+		return false
+	case r.CSR != nil:
+		return slices.Equal(p.CSR, r.CSR.DER)
 	}
-	if !same || p.Key == nil {
+	return p.Key != nil && r.fitsKey(p.Key) && r.fitsCSR(p)
+}
+
+// fitsKey tells whether newKey could have given this key.
+func (r *run) fitsKey(key crypto.Signer) bool {
+	if reuse := r.keyToReuse(); reuse != nil {
+		return keys.Fits(reuse.Public(), key)
+	}
+	if r.current != nil && keys.Fits(r.current.Leaf.PublicKey, key) {
+		return false // a fresh one is wanted
+	}
+	algo, err := keys.AlgoOf(key.Public())
+	return err == nil && algo == r.Algo
+}
+
+// fitsCSR tells whether the open order's CSR asks for what a new one would.
+func (r *run) fitsCSR(p *certs.Pending) bool {
+	der, err := r.newCSR(p.Key)
+	if err != nil {
 		return false
 	}
-	algo, err := keys.AlgoOf(p.Key.Public())
-	return err == nil && (algo == r.Algo || r.ReuseKey)
+	want, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		return false
+	}
+	have, err := x509.ParseCertificateRequest(p.CSR)
+	return err == nil && bytes.Equal(have.RawTBSCertificateRequest, want.RawTBSCertificateRequest)
+}
+
+func (r *run) newCSR(key crypto.Signer) ([]byte, error) {
+	return keys.MakeCSR(key, keys.CSROptions{Names: r.Names, Subject: r.Subject, MustStaple: r.MustStaple})
 }
 
 // giveUp forgets the open order where going on with it can never work, and

@@ -303,16 +303,26 @@ func (r *run) owed(ctx context.Context, err error) error {
 	return &DeployError{err}
 }
 
-// newKey is the key for a new order: the live one where it is to be reused and
-// is of the wanted type, else a fresh one.
+// newKey is the key for a new order: the live one where it is to be reused, else
+// a fresh one.
 func (r *run) newKey() (crypto.Signer, error) {
-	if r.ReuseKey && r.live != nil && r.live.Key != nil {
-		was, err := keys.AlgoOf(r.live.Key.Public())
-		if err == nil && (was == r.Algo || !r.Explicit.Algo) {
-			return r.live.Key, nil
-		}
+	if reuse := r.keyToReuse(); reuse != nil {
+		return reuse, nil
 	}
 	return keys.Generate(r.Algo)
+}
+
+// keyToReuse is the live key where it is to be reused and is of the wanted type,
+// else nil.
+func (r *run) keyToReuse() crypto.Signer {
+	if !r.ReuseKey || r.live == nil || r.live.Key == nil {
+		return nil
+	}
+	was, err := keys.AlgoOf(r.live.Key.Public())
+	if err != nil || was != r.Algo && r.Explicit.Algo {
+		return nil
+	}
+	return r.live.Key
 }
 
 // hook runs one event of the user's hook program.

@@ -1,0 +1,72 @@
+package cmd_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"arid/certs"
+	"arid/internal/fakeca"
+	"arid/keys"
+)
+
+// leaveOpen signs up to a CA that is too busy to issue.
+func (w *world) leaveOpen(args ...string) {
+	w.t.Helper()
+	w.ca.Problem(fakeca.Finalize, 503, "", "busy", 1, "Retry-After: 3600")
+	w.must(75, append([]string{"sign", "--accept-terms"}, args...)...)
+}
+
+func (w *world) live(alias string) *certs.Live {
+	w.t.Helper()
+	c, err := (&certs.Store{Dir: filepath.Join(w.base, "certs")}).Certificate(alias)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	live, err := c.Live()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return live
+}
+
+// The CA may have the open order's CSR already, and then takes no other.
+func TestOpenOrderIsNotTakenUpForAnotherRequest(t *testing.T) {
+	cases := []struct {
+		what        string
+		first, then []string
+		orders      int
+	}{
+		{"the same", []string{"--must-staple"}, []string{"--must-staple"}, 1},
+		{"must-staple", nil, []string{"--must-staple"}, 2},
+		{"without must-staple", []string{"--must-staple"}, nil, 2},
+		{"a subject", nil, []string{"--subject", "O=Crash Barrier/CN=www.example.org"}, 2},
+		{"a key type", nil, []string{"-a", "secp384r1"}, 2},
+		{"a key type, keys being reused", nil, []string{"-a", "secp384r1", "--reuse-key"}, 2},
+	}
+	for _, c := range cases {
+		t.Run(c.what, func(t *testing.T) {
+			w := newWorld(t)
+			w.leaveOpen(append(c.first, "www.example.org")...)
+			w.must(0, append(append([]string{"sign"}, c.then...), "www.example.org")...)
+			if n := w.ca.NewOrders(); n != c.orders {
+				t.Errorf("%d orders, want %d", n, c.orders)
+			}
+		})
+	}
+}
+
+func TestOpenOrderIsNotTakenUpWithAnotherKeyThanTheOneToReuse(t *testing.T) {
+	w := newWorld(t)
+	w.must(0, "sign", "--accept-terms", "www.example.org")
+	was := w.live("www.example.org").Leaf.PublicKey
+	w.leaveOpen("-x", "www.example.org")
+	w.must(0, "sign", "-x", "--reuse-key", "www.example.org")
+	if now := w.live("www.example.org").Leaf.PublicKey; !keys.Equal(was, now) {
+		t.Error("--reuse-key ended in another key")
+	}
+	w.leaveOpen("-x", "--reuse-key", "www.example.org")
+	w.must(0, "sign", "-x", "www.example.org")
+	if now := w.live("www.example.org").Leaf.PublicKey; keys.Equal(was, now) {
+		t.Error("the old key again, without --reuse-key")
+	}
+}
