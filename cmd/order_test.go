@@ -1,7 +1,10 @@
 package cmd_test
 
 import (
+	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"arid/certs"
@@ -69,4 +72,35 @@ func TestOpenOrderIsNotTakenUpWithAnotherKeyThanTheOneToReuse(t *testing.T) {
 	if now := w.live("www.example.org").Leaf.PublicKey; keys.Equal(was, now) {
 		t.Error("the old key again, without --reuse-key")
 	}
+}
+
+func TestDiskIsWarnedAboutOnce(t *testing.T) {
+	t.Run("damaged state", func(t *testing.T) {
+		w := newWorld(t)
+		w.must(0, "sign", "--accept-terms", "www.example.org")
+		w.file("base/certs/www.example.org/state.json", "{", 0o600)
+		_, stderr := w.must(0, "sign", "-x", "www.example.org")
+		if n := strings.Count(stderr, "state.json"); n != 1 {
+			t.Errorf("warned %d times:\n%s", n, stderr)
+		}
+	})
+	t.Run("owed version that is gone", func(t *testing.T) {
+		w := newWorld(t)
+		hook := w.file("hook", "#!/bin/sh\n[ $1 != deploy_cert ]\n", 0o755)
+		w.must(10, "sign", "--accept-terms", "-k", hook, "www.example.org")
+		state := filepath.Join(w.base, "certs/www.example.org/state.json")
+		text, err := os.ReadFile(state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = regexp.MustCompile(`"version": "\d+"`).ReplaceAll(text, []byte(`"version": "1234567890"`))
+		w.file("base/certs/www.example.org/state.json", string(text), 0o600)
+		_, stderr := w.must(0, "sign", "www.example.org")
+		if strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, `"1234567890"`) {
+			t.Errorf("first run: %q", stderr)
+		}
+		if _, stderr = w.must(0, "sign", "www.example.org"); stderr != "" {
+			t.Errorf("second run: %q", stderr)
+		}
+	})
 }

@@ -30,6 +30,8 @@ type run struct {
 	deadline time.Time // of all waiting on the CA; hooks move it
 	names    string    // for the hooks: all names, blank-separated
 	telling  sync.Mutex
+	warned   []string // by look
+	owedGone bool     // what was owed cannot be done any more, which the disk does not know yet
 }
 
 // Sign brings one certificate to where the request wants it: it asks nothing
@@ -62,6 +64,9 @@ func Sign(ctx context.Context, request *Request) (*Result, error) {
 		return r.result(&Result{Reason: r.due.Reason}), nil
 	}
 	if !r.due.Due {
+		if r.owedGone {
+			return r.result(&Result{Reason: r.due.Reason}), r.owe(nil, "")
+		}
 		return r.finishOwed(ctx)
 	}
 	r.tell(StepDue, "due: %s", r.due.Reason)
@@ -87,7 +92,7 @@ func (r *run) signOnly(ctx context.Context) (*Result, error) {
 	return &Result{Issued: true, Chain: made.Chain}, nil
 }
 
-func (r *run) nothingToDo() bool { return !r.due.Due && r.state.Owed == nil }
+func (r *run) nothingToDo() bool { return !r.due.Due && r.state.Owed == nil && !r.owedGone }
 
 func (r *run) result(result *Result) *Result {
 	result.Paths = r.Certificate.Stable()
@@ -104,7 +109,7 @@ func (r *run) look() (err error) {
 		return err
 	}
 	if err != nil {
-		r.tell(StepWarning, "%v", err)
+		r.warnOnce("%v", err)
 	}
 	facts := renew.Facts{Force: r.Force, Wanted: r.Names}
 	r.live, err = r.Certificate.Live()
@@ -117,13 +122,15 @@ func (r *run) look() (err error) {
 	case err != nil:
 		return err
 	}
-	r.current = r.live
+	r.current, r.owedGone = r.live, false
 	if owed := r.state.Owed; owed != nil {
 		set, err := r.Certificate.Set(owed.Version)
 		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.As(err, &unreadable):
+			r.warnOnce("what is owed from an earlier run is given up, as version %q cannot be read: %v", owed.Version, err)
+			r.state.Owed, r.owedGone = nil, true
 		case err != nil:
-			r.tell(StepWarning, "what is owed cannot be done, version %q is gone: %v", owed.Version, err)
-			r.state.Owed = nil
+			return err
 		case owed.Step == certs.OwedSync:
 			r.current, facts.Unusable = set, ""
 		}
@@ -136,6 +143,15 @@ func (r *run) look() (err error) {
 	}
 	r.due = renew.Due(r.Now, facts, r.Policy)
 	return nil
+}
+
+// warnOnce tells what look finds, which looks twice.
+func (r *run) warnOnce(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if !slices.Contains(r.warned, text) {
+		r.warned = append(r.warned, text)
+		r.tell(StepWarning, "%s", text)
+	}
 }
 
 // guardTestCA keeps a certificate that browsers trust from being replaced by
