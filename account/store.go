@@ -285,7 +285,7 @@ func (s *Store) makeFolder() error {
 }
 
 func syncDir(path string) error {
-	dir, err := os.OpenRoot(path)
+	dir, err := atomicfile.OpenDir(path)
 	if err != nil {
 		return err
 	}
@@ -314,7 +314,7 @@ func (s *Store) lock(ctx context.Context, wait time.Duration) (unlock func(), er
 
 // sweep is no error where it fails: litter must not be in the way.
 func (s *Store) sweep() {
-	if dir, err := os.OpenRoot(s.Path()); err == nil {
+	if dir, err := atomicfile.OpenDir(s.Path()); err == nil {
 		_ = atomicfile.Sweep(dir)
 		dir.Close()
 	}

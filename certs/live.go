@@ -41,7 +41,7 @@ func (e *UnreadableError) Unwrap() error { return e.Err }
 // is no certificate (a cert.pem that leads nowhere is none), *UnreadableError
 // where it is unusable, fs.ErrPermission.
 func (c *Certificate) Live() (*Live, error) {
-	dir, err := openDir(c.Path())
+	dir, err := atomicfile.OpenDir(c.Path())
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (c *Certificate) Set(version string) (*Live, error) {
 	if !isVersionID(version) {
 		return nil, fmt.Errorf("version %.80q: %w", version, fs.ErrNotExist)
 	}
-	dir, err := openDir(c.file(versionsName, version))
+	dir, err := atomicfile.OpenDir(c.file(versionsName, version))
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (c *Certificate) openShown(dir *os.Root) (*shown, error) {
 		s.path = c.file(liveName)
 	}
 	var err error
-	s.live, err = openDir(s.path)
+	s.live, err = atomicfile.OpenDir(s.path)
 	if err != nil && !missing(err) && !errors.Is(err, syscall.ENOTDIR) {
 		return nil, err
 	}

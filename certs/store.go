@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -133,20 +132,7 @@ func (c *Certificate) open() (*os.Root, error) {
 	if err := atomicfile.MakeDir(c.Path()); err != nil {
 		return nil, err
 	}
-	return openDir(c.Path())
-}
-
-// openDir opens a directory. The look before spares waiting at a FIFO that stands
-// there instead: os.OpenRoot opens whatever it finds.
-func openDir(path string) (*os.Root, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.IsDir() {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: syscall.ENOTDIR}
-	}
-	return os.OpenRoot(path)
+	return atomicfile.OpenDir(c.Path())
 }
 
 // flat is the name that a version's file has in the folder, as dehydrated names

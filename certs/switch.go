@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -26,7 +25,7 @@ func (c *Certificate) Switch(v *Version) error {
 	if set.Key != nil && !keys.Fits(set.Leaf.PublicKey, set.Key) {
 		return &UnreadableError{set.Paths.Key, errors.New("does not fit the certificate beside it")}
 	}
-	dir, err := openDir(c.Path())
+	dir, err := atomicfile.OpenDir(c.Path())
 	if err != nil {
 		return err
 	}
@@ -147,9 +146,9 @@ func (c *Certificate) keepShown(dir *os.Root, next string, names []string) (id s
 	if id, err = claim(dir, versions, before-1, -1); err != nil {
 		return "", err
 	}
-	err = fill(versions, id, access, func(temp *os.Root) error {
+	err = fill(versions, id, access, func(_ *os.Root, temp string) error {
 		for _, name := range names {
-			if err := c.keepFile(dir, name, versionsName+"/"+path.Base(temp.Name())+"/"+name); err != nil {
+			if err := c.keepFile(dir, name, versionsName+"/"+temp+"/"+name); err != nil {
 				return err
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -70,7 +71,7 @@ func (c *Certificate) Write(start time.Time, m Material) (_ *Version, err error)
 			removeVersion(dir, versions, id)
 		}
 	}()
-	err = fill(versions, id, access, func(temp *os.Root) error {
+	err = fill(versions, id, access, func(temp *os.Root, _ string) error {
 		for _, name := range fileNames() {
 			data, found := content[name]
 			if !found {
@@ -151,7 +152,7 @@ func claim(dir, versions *os.Root, n int64, step int64) (string, error) {
 			return id, err
 		}
 	}
-	return "", fmt.Errorf("%q: no free name for a version", versions.Name())
+	return "", fmt.Errorf("%q: no free name for a version", filepath.Clean(versions.Name()))
 }
 
 func usedFlat(dir *os.Root, id string) bool {
@@ -165,7 +166,7 @@ func usedFlat(dir *os.Root, id string) bool {
 
 // fill makes a claimed version complete by one rename: until then it is an empty
 // directory, so that nobody takes half a set for a whole one.
-func fill(versions *os.Root, id string, a *access, write func(temp *os.Root) error) (err error) {
+func fill(versions *os.Root, id string, a *access, write func(temp *os.Root, name string) error) (err error) {
 	name := tempPrefix + rand.Text()
 	if err := versions.Mkdir(name, 0o777); err != nil {
 		return err
@@ -183,7 +184,7 @@ func fill(versions *os.Root, id string, a *access, write func(temp *os.Root) err
 	if err := a.adopt(temp); err != nil {
 		return err
 	}
-	if err := write(temp); err != nil {
+	if err := write(temp, name); err != nil {
 		return err
 	}
 	if err := atomicfile.SyncDir(temp); err != nil {
@@ -211,7 +212,7 @@ func (c *Certificate) Version(id string) (*Version, error) {
 	if _, err := c.Set(id); err != nil {
 		return nil, err
 	}
-	dir, err := openDir(c.Path())
+	dir, err := atomicfile.OpenDir(c.Path())
 	if err != nil {
 		return nil, err
 	}

@@ -47,11 +47,7 @@ func (e *DirError) Hint() string { return e.hint }
 // links on the way to it are the admin's and are followed. Nothing is written.
 // The error is a *DirError.
 func OpenHTTPDir(path string) (*HTTPDir, error) {
-	if path == "" {
-		return nil, dirError(path, fs.ErrNotExist)
-	}
-	// os.OpenRoot alone waits for ever at a FIFO; "/." is there in directories.
-	root, err := os.OpenRoot(path + "/.")
+	root, err := atomicfile.OpenDir(path)
 	if err != nil {
 		return nil, dirError(path, err)
 	}

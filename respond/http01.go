@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"arid/internal/atomicfile"
 )
 
 // prefix is where a CA looks for http-01 answers (RFC 8555 §8.3).
@@ -68,7 +70,7 @@ func isToken(s string) bool {
 // readToken reads the regular file token in dir. It follows no symlink at that
 // name and never waits for a FIFO's writer.
 func readToken(dir, token string) ([]byte, error) {
-	root, err := os.OpenRoot(dir)
+	root, err := atomicfile.OpenDir(dir)
 	if err != nil {
 		return nil, err
 	}

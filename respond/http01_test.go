@@ -294,3 +294,15 @@ func write(t *testing.T, file, data string) {
 		t.Fatal(err)
 	}
 }
+
+func TestAFIFOForTheDirectoryIsNotWaitedFor(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(dir, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	HTTP01(dir).ServeHTTP(w, httptest.NewRequest("GET", "/.well-known/acme-challenge/0123456789abcdef", nil))
+	if w.Code != http.StatusNotFound {
+		t.Errorf("status %d", w.Code)
+	}
+}

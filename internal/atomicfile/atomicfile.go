@@ -58,7 +58,7 @@ func Write(dir *os.Root, name string, data []byte, o Options) error {
 // WriteFile is Write for a path. Links on the way to the directory are followed,
 // one in the last place is replaced.
 func WriteFile(path string, data []byte, o Options) error {
-	dir, err := os.OpenRoot(filepath.Dir(path))
+	dir, err := OpenDir(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
@@ -141,6 +141,23 @@ func Symlink(dir *os.Root, target, name string) error {
 	return SyncDir(dir)
 }
 
+// here is in directories only. os.OpenRoot opens whatever it finds, and waits for
+// ever at a FIFO.
+const here = "/."
+
+// OpenDir opens a directory; links are followed.
+func OpenDir(path string) (*os.Root, error) {
+	if path == "" {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	}
+	dir, err := os.OpenRoot(path + here)
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		p.Path = path
+	}
+	return dir, err
+}
+
 // Subdir opens a directory inside dir. It must be one itself: a link, also one
 // that leads to a directory, is refused.
 func Subdir(dir *os.Root, name string) (*os.Root, error) {
@@ -155,11 +172,11 @@ func Subdir(dir *os.Root, name string) (*os.Root, error) {
 	if !found.IsDir() {
 		return nil, refused
 	}
-	sub, err := dir.OpenRoot(name)
+	// It may have been swapped for a FIFO since, or a link.
+	sub, err := dir.OpenRoot(name + here)
 	if err != nil {
 		return nil, err
 	}
-	// It may have been swapped for a link since.
 	opened, err := sub.Stat(".")
 	if err == nil && !os.SameFile(found, opened) {
 		err = refused

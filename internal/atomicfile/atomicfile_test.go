@@ -154,6 +154,25 @@ func TestWriteFileFollowsDirectoriesOnly(t *testing.T) {
 	}
 }
 
+func TestAFIFOForADirectoryIsNotWaitedFor(t *testing.T) {
+	_, path := open(t)
+	at := filepath.Join(path, "f")
+	if err := syscall.Mkfifo(at, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFile(filepath.Join(at, "name"), nil, Options{}); !errors.Is(err, syscall.ENOTDIR) {
+		t.Errorf("writing below it: %v", err)
+	}
+	_, err := OpenDir(at)
+	var p *fs.PathError
+	if !errors.As(err, &p) || p.Path != at || p.Err != syscall.ENOTDIR {
+		t.Errorf("opening it: %v", err)
+	}
+	if _, err := OpenDir(""); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("opening nothing: %v", err)
+	}
+}
+
 func TestSymlink(t *testing.T) {
 	dir, path := open(t)
 	for _, target := range []string{"a", "b/c", "/etc/passwd"} {
