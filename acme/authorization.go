@@ -112,17 +112,26 @@ func isToken(text string) bool {
 
 // Accept tells the CA that it may try the challenge (RFC 8555 §7.5.1). Where the
 // answer is lost, the challenge tells whether it was carried out, and only if not
-// it is sent again.
+// it is sent again. That a challenge is refused which the CA is trying already is
+// no error.
 func (c *Client) Accept(ctx context.Context, ch Challenge) (*Challenge, error) {
 	for try := 1; ; try++ {
 		r, err := c.post(ctx, ch.Type+" challenge", ch.URL, struct{}{})
 		if err == nil {
 			return c.accepted(r)
 		}
-		if !lost(err) || ctx.Err() != nil {
+		if Refusal(err) != nil { // as in Finalize, it may have been sent twice
+			now, readErr := c.fetchChallenge(ctx, ch)
+			if readErr == nil && (now.Status == "processing" || now.Status == "valid") {
+				return now, nil
+			}
 			return nil, err
 		}
-		sleep(ctx, jitter(time.Second<<(try-1)))
+		wait, enough := untilLook(ctx, err, try)
+		if !lost(err) || !enough {
+			return nil, err
+		}
+		sleep(ctx, wait)
 		now, readErr := c.fetchChallenge(ctx, ch)
 		switch {
 		case readErr != nil:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -166,7 +165,10 @@ func (c *Client) order(r *reply, url string) (*Order, error) {
 			return nil, err
 		}
 	}
-	if err := errors.Join(c.resource(r, "finalize", in.Finalize), c.resource(r, "certificate", in.Certificate)); err != nil {
+	if err := c.resource(r, "finalize", in.Finalize); err != nil {
+		return nil, err
+	}
+	if err := c.resource(r, "certificate", in.Certificate); err != nil {
 		return nil, err
 	}
 	return &Order{
@@ -247,12 +249,13 @@ func (c *Client) Finalize(ctx context.Context, o *Order, csrDER []byte) (*Order,
 		}
 		// A proxy's 503 makes send ask again for what was carried out, and then
 		// the order is not ready any more.
-		var refused *Problem
-		again := errors.As(err, &refused) && (try > 1 || refused.Short() == "orderNotReady")
-		if ctx.Err() != nil || !lost(err) && !again {
+		refusal := Refusal(err)
+		again := refusal != nil && (try > 1 || refusal.Short() == "orderNotReady")
+		wait, enough := untilLook(ctx, err, try)
+		if !lost(err) && !again || !enough {
 			return nil, err
 		}
-		sleep(ctx, jitter(time.Second<<(try-1)))
+		sleep(ctx, wait)
 		now, readErr := c.FetchOrder(ctx, o.URL)
 		switch {
 		case readErr != nil:

@@ -13,7 +13,7 @@ import (
 const (
 	maxFailures   = 4               // lost connections, 5xx: 1, 2, 4 s between them
 	maxNonceTries = 16              // three fail where a CA refuses 30 % of them
-	maxWaits      = 10              // Retry-After on 429 and 503
+	maxWaits      = 10              // Retry-After on 429 and 5xx
 	maxWait       = 5 * time.Minute // the longest of these that is waited for
 )
 
@@ -31,6 +31,7 @@ func (p *patience) after(ctx context.Context, k *call, r *reply, err error) (tim
 		return p.failure(ctx, k, err)
 	}
 	refusal := r.refusal()
+	// 429 and 503 say that nothing was carried out; other 5xx do not.
 	switch {
 	case r.badNonce() && k.payload != nil:
 		return p.refusedNonce(r, refusal)
@@ -39,9 +40,20 @@ func (p *patience) after(ctx context.Context, k *call, r *reply, err error) (tim
 	case r.status < 400:
 		return 0, r.wrong(fmt.Sprintf("HTTP status %d", r.status), nil)
 	case r.status == http.StatusTooManyRequests, r.status == http.StatusServiceUnavailable, refusal.Short() == "rateLimited":
-		return p.notNow(ctx, k, r, refusal)
+		later := &TemporaryError{What: "not now", Until: r.retryAfter, Err: refusal}
+		switch {
+		case !later.Until.IsZero():
+			return p.asked(ctx, later)
+		case r.status == http.StatusServiceUnavailable:
+			return p.failure(ctx, k, later)
+		}
+		return 0, later // a limit without a time: asking again makes it worse
 	case r.status >= 500:
-		return p.failure(ctx, k, &TemporaryError{What: "the CA has trouble", Err: refusal, lost: true})
+		trouble := &TemporaryError{What: "the CA has trouble", Until: r.retryAfter, Err: refusal, lost: true}
+		if k.again && !trouble.Until.IsZero() {
+			return p.asked(ctx, trouble)
+		}
+		return p.failure(ctx, k, trouble)
 	}
 	return 0, refusal
 }
@@ -72,21 +84,25 @@ func (p *patience) refusedNonce(r *reply, refusal *Problem) (time.Duration, erro
 	return min(100*time.Millisecond<<(p.nonces-5), time.Second), nil
 }
 
-// notNow is 429 or 503, which say that nothing was carried out. The time asked
-// for is waited where it is short and the caller has it.
-func (p *patience) notNow(ctx context.Context, k *call, r *reply, refusal *Problem) (time.Duration, error) {
-	later := &TemporaryError{What: "not now", Until: r.retryAfter, Err: refusal}
-	if r.retryAfter.IsZero() {
-		if r.status == http.StatusServiceUnavailable {
-			return p.failure(ctx, k, later)
-		}
-		return 0, later // a limit without a time: asking again makes it worse
-	}
-	wait := max(time.Until(r.retryAfter), time.Second)
+// asked is a CA that says when to come again. Until then is waited where it is
+// short and the caller has it.
+func (p *patience) asked(ctx context.Context, later *TemporaryError) (time.Duration, error) {
+	wait := max(time.Until(later.Until), time.Second)
 	if p.waits++; p.waits > maxWaits || wait > maxWait || !within(ctx, wait) {
 		return 0, later
 	}
 	return wait, nil
+}
+
+// untilLook is how long to wait before it is looked whether a request was carried
+// out whose answer is err; false where there is no time for that.
+func untilLook(ctx context.Context, err error, try int) (time.Duration, bool) {
+	wait := jitter(time.Second << (try - 1))
+	var temporary *TemporaryError
+	if errors.As(err, &temporary) && !temporary.Until.IsZero() {
+		wait = max(wait, time.Until(temporary.Until))
+	}
+	return wait, ctx.Err() == nil && wait <= maxWait && within(ctx, wait)
 }
 
 // within says whether the caller has that long.

@@ -356,3 +356,76 @@ func TestNoncesAreAskedForFourTimesAtMost(t *testing.T) {
 		})
 	}
 }
+
+func TestRule6RetryAfterOf5xx(t *testing.T) {
+	bubble(t, "goes up to the caller where a request may have been carried out", func(t *testing.T, ca *fakeca.CA, c *acme.Client) {
+		began := time.Now()
+		ca.Problem(fakeca.NewOrder, 500, "serverInternal", "down", 1, "Retry-After: 3600")
+		_, err := c.NewOrder(t.Context(), request("example.org"))
+		if e := wantTemporary(t, err); e.Until.Sub(began) != time.Hour {
+			t.Errorf("until %v", e.Until)
+		}
+	})
+	bubble(t, "is waited for by those that can be sent again", func(t *testing.T, ca *fakeca.CA, c *acme.Client) {
+		o, err := ordered(t, c, "example.org")
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		ca.Problem(fakeca.Order, 502, "", "down", 1, "Retry-After: 100")
+		if _, err := c.FetchOrder(t.Context(), o.URL); err != nil || time.Since(began) != 100*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+	ready := func(t *testing.T, c *acme.Client) *acme.Order {
+		o, err := ordered(t, c, "example.org")
+		if err == nil {
+			o, err = c.WaitOrder(t.Context(), o, is("ready"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	bubble(t, "of finalize, where nobody knows whether it was carried out", func(t *testing.T, ca *fakeca.CA, c *acme.Client) {
+		o := ready(t, c)
+		began := time.Now()
+		ca.Problem(fakeca.Finalize, 500, "serverInternal", "down", 1, "Retry-After: 100")
+		if _, err := c.Finalize(t.Context(), o, csr(t, "example.org")); err != nil || time.Since(began) < 100*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+	bubble(t, "of finalize, after a lost answer", func(t *testing.T, ca *fakeca.CA, c *acme.Client) {
+		o := ready(t, c)
+		ca.DropBefore(fakeca.Finalize, 1).Problem(fakeca.Finalize, 429, "rateLimited", "too much", -1, "Retry-After: 3600")
+		_, err := c.Finalize(t.Context(), o, csr(t, "example.org"))
+		if e := wantTemporary(t, err); e.Until.IsZero() || ca.Count(fakeca.Finalize) != 2 {
+			t.Errorf("until %v, after %d requests", e.Until, ca.Count(fakeca.Finalize))
+		}
+	})
+}
+
+func TestChallengeThatIsBeingTriedAlready(t *testing.T) {
+	for _, polls := range []int{0, 3} { // valid by then, or not yet
+		bubble(t, fmt.Sprint(polls), func(t *testing.T, ca *fakeca.CA, c *acme.Client) {
+			ca.ValidationPolls(polls)
+			o, err := ordered(t, c, "example.org") // accepts
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := c.FetchAuthorization(t.Context(), o.Authorizations[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, ch := range a.Challenges {
+				if ch.Type != "http-01" {
+					continue
+				}
+				ca.Problem(fakeca.Challenge, 400, "malformed", "cannot update challenge", 1)
+				if _, err := c.Accept(t.Context(), ch); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}

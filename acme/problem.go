@@ -46,6 +46,17 @@ func (p *Problem) Short() string {
 	return strings.TrimPrefix(p.Type, errorPrefix)
 }
 
+// Refusal is the *Problem with which the CA refused for good. It is nil for every
+// other error, also where a *TemporaryError stands around a *Problem.
+func Refusal(err error) *Problem {
+	var p *Problem
+	var later *TemporaryError
+	if errors.As(err, &later) || !errors.As(err, &p) {
+		return nil
+	}
+	return p
+}
+
 // Error is one line: what was refused, the CA's words in quotes, the type, the
 // subproblems.
 func (p *Problem) Error() string {
