@@ -191,7 +191,7 @@ func (s *Store) create(ctx context.Context, c *acme.Client, r acme.AccountReques
 		return nil, false, err
 	}
 	a, created, err := s.register(ctx, c, &Account{Key: key}, r)
-	if err != nil && refused(err) {
+	if acme.Refusal(err) != nil { // so there is no account
 		if e := s.forget(); e != nil {
 			err = errors.Join(err, e)
 		}
@@ -215,18 +215,14 @@ func (s *Store) register(ctx context.Context, c *acme.Client, a *Account, r acme
 // explain finds in a refusal what the directory kept back: a CA may want terms
 // or an external account without saying so there.
 func (s *Store) explain(err error, r acme.AccountRequest) error {
-	var p *acme.Problem
-	if !errors.As(err, &p) {
-		return err
-	}
-	switch p.Short() {
+	switch short(err) {
 	case "externalAccountRequired":
 		if r.EAB == nil {
 			return s.wantsEAB()
 		}
 	case "userActionRequired", "agreementRequired": // the latter is Boulder's
 		if !r.TermsOfServiceAgreed {
-			return &TermsError{s.CA, p.Instance} // RFC 8555 §7.3.3
+			return &TermsError{s.CA, acme.Refusal(err).Instance} // RFC 8555 §7.3.3
 		}
 	}
 	return err
@@ -234,17 +230,8 @@ func (s *Store) explain(err error, r acme.AccountRequest) error {
 
 // short is the CA's word for a refusal, "" where err is none.
 func short(err error) string {
-	var p *acme.Problem
-	if !errors.As(err, &p) {
-		return ""
+	if p := acme.Refusal(err); p != nil {
+		return p.Short()
 	}
-	return p.Short()
-}
-
-// refused tells whether the CA surely made no account: it said so, and not
-// that it is in trouble or too busy (those are *acme.TemporaryError around it).
-func refused(err error) bool {
-	var p *acme.Problem
-	var later *acme.TemporaryError
-	return errors.As(err, &p) && !errors.As(err, &later)
+	return ""
 }

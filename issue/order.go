@@ -153,10 +153,8 @@ func (r *run) resume(ctx context.Context) (*acme.Order, *certs.Material, error) 
 		return nil, nil, nil
 	}
 	o, err := r.Client.FetchOrder(ctx, p.Order.URL)
-	var problem *acme.Problem
-	var temporary *acme.TemporaryError // it may stand around a problem
 	switch {
-	case errors.As(err, &problem) && !errors.As(err, &temporary):
+	case acme.Refusal(err) != nil:
 		return nil, nil, nil // the CA has forgotten it
 	case err != nil:
 		return nil, nil, r.giveUp(err)
