@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"iter"
 	"net/url"
 	"slices"
 )
@@ -50,17 +51,16 @@ func (c *Client) FetchCertificate(ctx context.Context, at string) (*Chain, error
 	return &Chain{chain, slices.DeleteFunc(alternates, func(u string) bool { return u == page.String() })}, nil
 }
 
-// FetchAlternates downloads each of the chain's alternates, once.
-func (c *Client) FetchAlternates(ctx context.Context, chain *Chain) ([]*Chain, error) {
-	var all []*Chain
-	for _, at := range chain.Alternates {
-		alternate, err := c.FetchCertificate(ctx, at)
-		if err != nil {
-			return all, err
+// FetchAlternates downloads the chain's alternates, one after another as they are
+// asked for. One that cannot be had comes as its error, and the next may be good.
+func (c *Client) FetchAlternates(ctx context.Context, chain *Chain) iter.Seq2[*Chain, error] {
+	return func(yield func(*Chain, error) bool) {
+		for _, at := range chain.Alternates {
+			if !yield(c.FetchCertificate(ctx, at)) {
+				return
+			}
 		}
-		all = append(all, alternate)
 	}
-	return all, nil
 }
 
 var (

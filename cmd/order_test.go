@@ -1,6 +1,7 @@
 package cmd_test
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -103,4 +104,25 @@ func TestDiskIsWarnedAboutOnce(t *testing.T) {
 			t.Errorf("second run: %q", stderr)
 		}
 	})
+}
+
+func TestCertificateIsKeptAtTheCAWhereAnAlternateCannotBeHad(t *testing.T) {
+	w := newWorld(t)
+	w.ca.Alternate()
+	args := []string{"sign", "--accept-terms", "--preferred-chain", w.ca.AlternateRoot().Subject.CommonName, "www.example.org"}
+	w.ca.On(fakeca.Certificate, func(reply http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "/1") {
+			http.NotFound(reply, r)
+			return true
+		}
+		return false
+	})
+	if _, stderr := w.must(78, args...); !strings.Contains(stderr, "404") {
+		t.Errorf("it does not tell why: %s", stderr)
+	}
+	w.ca.Calm()
+	w.must(0, args...)
+	if n := w.ca.NewOrders(); n != 1 {
+		t.Errorf("%d orders, want 1", n)
+	}
 }

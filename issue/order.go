@@ -289,16 +289,19 @@ func (r *run) download(ctx context.Context, o *acme.Order) ([]*x509.Certificate,
 	if r.PreferredChain == "" || topIssuer(chain) == r.PreferredChain {
 		return chain.Certificates, nil
 	}
-	alternates, err := r.Client.FetchAlternates(ctx, chain)
-	if err != nil {
-		return nil, err
-	}
 	offered := []string{topIssuer(chain)}
-	for _, a := range alternates {
-		if topIssuer(a) == r.PreferredChain {
-			return a.Certificates, nil
+	var temporary *acme.TemporaryError
+	for alternate, err := range r.Client.FetchAlternates(ctx, chain) {
+		switch {
+		case err != nil && (errors.As(err, &temporary) || ctx.Err() != nil):
+			return nil, err
+		case err != nil: // no reason to throw the certificate away
+			r.tell(StepWarning, "a chain that the CA offers cannot be had: %v", err)
+		case topIssuer(alternate) == r.PreferredChain:
+			return alternate.Certificates, nil
+		default:
+			offered = append(offered, topIssuer(alternate))
 		}
-		offered = append(offered, topIssuer(a))
 	}
 	return nil, &ConfigError{
 		What: fmt.Sprintf("the CA has no chain up to %q", r.PreferredChain),
@@ -314,6 +317,5 @@ func topIssuer(c *acme.Chain) string {
 // keyAuthorization of a token is made from our own key, never from what the CA
 // sent (RFC 8555 §8.1).
 func (r *run) keyAuthorization(token string) (string, error) {
-	var key crypto.Signer = r.Client.AccountKey()
-	return acme.KeyAuthorization(token, key)
+	return acme.KeyAuthorization(token, r.Client.AccountKey())
 }
