@@ -131,7 +131,8 @@ func (d *HTTPDir) write(token, keyAuth string) error {
 		return err
 	}
 	// Not synced: after a crash of the machine the token is put again.
-	err := atomicfile.Create(d.root, temp, []byte(keyAuth), atomicfile.Options{Mode: 0o644, NoSync: true})
+	o := atomicfile.Options{Mode: 0o644, NoACL: true, NoSync: true}
+	err := atomicfile.Create(d.root, temp, []byte(keyAuth), o)
 	if err != nil {
 		return err
 	}

@@ -90,17 +90,31 @@ func TestPutAndRemove(t *testing.T) {
 }
 
 func TestDefaultACLDoesNotHideATokenFile(t *testing.T) {
-	dir := t.TempDir()
-	if out, err := exec.Command("setfacl", "-d", "-m", "u::rwx,g::---,o::---,u:12345:rwx", dir).CombinedOutput(); err != nil {
-		t.Skipf("%v: %s", err, out)
+	for what, acl := range map[string]string{
+		"others nothing":               "u::rwx,g::---,o::---,u:12345:rwx",
+		"the web server's group, none": "u::rwx,g::---,o::r-x,u:12345:rwx",
+		"the web server itself, none":  "u::rwx,g::r-x,o::r-x,u:65534:---",
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			if out, err := exec.Command("setfacl", "-d", "-m", acl, dir).CombinedOutput(); err != nil {
+				t.Skipf("%v: %s", err, out)
+			}
+			mustPut(t, open(t, dir))
+			file := filepath.Join(dir, token)
+			if os.Geteuid() == 0 {
+				if err := os.Chown(file, 0, 65534); err != nil {
+					t.Fatal(err)
+				}
+			}
+			shown(t, dir)
+			as(t, 65534, func() {
+				if got, err := os.ReadFile(file); err != nil || string(got) != keyAuth {
+					t.Errorf("a web server reads %q, %v", got, err)
+				}
+			})
+		})
 	}
-	mustPut(t, open(t, dir))
-	shown(t, dir)
-	as(t, 65534, func() {
-		if got, err := os.ReadFile(filepath.Join(dir, token)); err != nil || string(got) != keyAuth {
-			t.Errorf("a web server reads %q, %v", got, err)
-		}
-	})
 }
 
 // as runs f with other effective user and group ids, in this thread alone.

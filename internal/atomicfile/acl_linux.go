@@ -43,6 +43,13 @@ func writeACL(f *os.File, which string, acl []byte) error {
 	return nil
 }
 
+func removeACL(f *os.File) error {
+	if err := unix.Fremovexattr(int(f.Fd()), accessACL); err != nil && !noACL(err) {
+		return &os.PathError{Op: "fremovexattr", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
 func noACL(err error) bool {
 	return errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS)
 }

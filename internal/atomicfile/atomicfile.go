@@ -19,7 +19,8 @@ type Options struct {
 	Perm  fs.FileMode // asked for at creation; 0 is 0666, so that umask and default ACL decide
 	Like  *Attributes // owner, group, mode and ACL of another file; owner and group only as far as we may
 	Owner *Owner      // nil keeps; unlike Like's, a failure to set it is an error
-	Mode  fs.FileMode // not 0: exactly this mode
+	Mode  fs.FileMode // not 0: exactly this mode; an ACL stays beside it
+	NoACL bool        // the directory's default ACL is not for this file
 	// NoSync leaves out fsync: for what nobody needs after a crash of the machine.
 	NoSync bool
 }
@@ -115,6 +116,11 @@ func (o Options) apply(f *os.File) error {
 	}
 	if o.Owner != nil {
 		if err := f.Chown(o.Owner.UID, o.Owner.GID); err != nil {
+			return err
+		}
+	}
+	if o.NoACL {
+		if err := removeACL(f); err != nil {
 			return err
 		}
 	}
