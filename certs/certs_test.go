@@ -601,8 +601,8 @@ func TestPlantedLinksLeadNowhereElse(t *testing.T) {
 				_, _ = c.Live()
 				same(t, "the directory outside", list(t, outside), []string{"canary"})
 				after, err := os.Stat(canary)
-				if err != nil || name != lockName && read(t, canary) != "canary" || after.Mode() != before.Mode() ||
-					kind != "hard link" && !after.ModTime().Equal(before.ModTime()) {
+				if err != nil || read(t, canary) != "canary" || after.Mode() != before.Mode() ||
+					!after.ModTime().Equal(before.ModTime()) {
 					t.Errorf("the canary was touched: %v %v", after, err)
 				}
 			})

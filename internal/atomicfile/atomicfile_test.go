@@ -376,6 +376,18 @@ func TestLockRefusesWhatIsPlanted(t *testing.T) {
 	if _, err := Lock(t.Context(), at, 0); !errors.Is(err, ErrNotRegular) {
 		t.Errorf("FIFO: %v", err)
 	}
+	// A hard link locks, and stays as it is: it may be of a backup, too.
+	os.Remove(at)
+	os.Link(canary, at)
+	unlock, err := Lock(t.Context(), at, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var locked *LockedError
+	if _, err := Lock(t.Context(), at, 0); !errors.As(err, &locked) {
+		t.Errorf("locked twice: %v", err)
+	}
+	unlock()
 	if text, _ := os.ReadFile(canary); string(text) != "canary" {
 		t.Errorf("%q", text)
 	}

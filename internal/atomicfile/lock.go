@@ -40,7 +40,7 @@ func Lock(ctx context.Context, path string, wait time.Duration) (unlock func(), 
 		var busy *LockedError
 		if err == nil {
 			return func() {
-				_ = f.Truncate(0)
+				empty(f)
 				// Not left to Close: a child that is being forked has the descriptor too,
 				// until it execs.
 				_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
@@ -99,10 +99,17 @@ func lockOpen(f *os.File, path string) error {
 		return busy
 	}
 	// For people only; a full disk must not be in the way.
-	if err := f.Truncate(0); err == nil {
+	if empty(f) {
 		_, _ = fmt.Fprintf(f, "arid %d\n", os.Getpid())
 	}
 	return nil
+}
+
+// empty clears a lock file, and lets alone one that has other names: it may be
+// somebody's file, linked here to be overwritten.
+func empty(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Sys().(*syscall.Stat_t).Nlink == 1 && f.Truncate(0) == nil
 }
 
 func flock(f *os.File) error {
