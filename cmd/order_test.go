@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"arid/certs"
@@ -124,5 +125,42 @@ func TestCertificateIsKeptAtTheCAWhereAnAlternateCannotBeHad(t *testing.T) {
 	w.must(0, args...)
 	if n := w.ca.NewOrders(); n != 1 {
 		t.Errorf("%d orders, want 1", n)
+	}
+}
+
+// Two names: the first one's failure is the end of the order, and the answer for
+// the second is refused.
+func TestFailedNameIsToldNotTheAnswerRefusedBecauseOfIt(t *testing.T) {
+	w := newWorld(t)
+	w.ca.FailValidation("a.example.org", "connection", "no route to 192.0.2.7")
+	var answers atomic.Int32
+	w.ca.On(fakeca.Challenge, func(reply http.ResponseWriter, _ *http.Request) bool {
+		if answers.Add(1) == 1 {
+			return false
+		}
+		reply.Header().Set("Content-Type", "application/problem+json")
+		reply.WriteHeader(http.StatusBadRequest)
+		_, _ = reply.Write([]byte(`{"type":"urn:ietf:params:acme:error:malformed","detail":"the order is over"}`))
+		return true
+	})
+	if _, stderr := w.must(1, "sign", "--accept-terms", "a.example.org", "b.example.org"); !strings.Contains(stderr, `a.example.org: http-01: "no route to 192.0.2.7" (connection)`) {
+		t.Error(stderr)
+	}
+}
+
+func TestRefusedAnswerNamesItsName(t *testing.T) {
+	w := newWorld(t)
+	w.ca.PreValidated("a.example.org").Problem(fakeca.Challenge, 400, "malformed", "no", -1)
+	if _, stderr := w.must(1, "sign", "--accept-terms", "a.example.org", "b.example.org"); !strings.Contains(stderr, "b.example.org: http-01 challenge") {
+		t.Error(stderr)
+	}
+}
+
+func TestAuthorizationThatHasFailedBeforeTellsWhy(t *testing.T) {
+	w := newWorld(t)
+	w.ca.Member(fakeca.Authz, "status", "invalid").
+		Member(fakeca.Authz, "challenges.1.error", map[string]any{"type": "urn:ietf:params:acme:error:connection", "detail": "no route to 192.0.2.7"})
+	if _, stderr := w.must(1, "sign", "--accept-terms", "a.example.org"); !strings.Contains(stderr, `the authorization is "invalid": "no route to 192.0.2.7" (connection)`) {
+		t.Error(stderr)
 	}
 }

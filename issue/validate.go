@@ -45,15 +45,19 @@ func (r *run) validate(ctx context.Context, o *acme.Order) (_ *acme.Order, err e
 			return nil, err
 		}
 	}
-	if err := r.accept(ctx, tasks); err != nil {
-		return nil, err
+	if err = r.accept(ctx, tasks); err == nil {
+		o, err = r.await(ctx, o, tasks)
+	} else if acme.Refusal(err) != nil {
+		err = r.judged(ctx, o, tasks, err)
 	}
-	o, err = r.await(ctx, o, tasks)
 	var failed *ValidationError
 	if errors.As(err, &failed) {
 		r.reportInvalid(ctx, failed)
 	}
-	return o, err
+	if err != nil {
+		return nil, err
+	}
+	return o, nil
 }
 
 // tasks fetches the authorizations and picks the challenge of the wanted type
@@ -94,7 +98,8 @@ func (r *run) task(ctx context.Context, url string) (*task, error) {
 		return nil, nil
 	case "pending":
 	default:
-		return nil, &OrderError{What: fmt.Sprintf("%s: the authorization is %q", name, a.Status)}
+		why, _ := verdict(a, r.Challenge)
+		return nil, &OrderError{What: fmt.Sprintf("%s: the authorization is %q", name, a.Status), Problem: why.Error}
 	}
 	var offered []string
 	for _, ch := range a.Challenges {
@@ -231,9 +236,27 @@ func (r *run) accept(ctx context.Context, tasks []task) error {
 	defer cancel()
 	return each(ctx, len(tasks), func(ctx context.Context, i int) error {
 		r.tell(StepAccept, "%s: the CA may look now", tasks[i].name)
-		_, err := r.Client.Accept(ctx, tasks[i].accept)
-		return err
+		if _, err := r.Client.Accept(ctx, tasks[i].accept); err != nil {
+			return fmt.Errorf("%s: %w", tasks[i].name, err)
+		}
+		return nil
 	})
+}
+
+// judged tells what became of the order where the CA refused the answer to a
+// challenge: one failed authorization ends the others with it, and the refusal
+// says nothing of that.
+func (r *run) judged(ctx context.Context, o *acme.Order, tasks []task, refusal error) error {
+	ctx, cancel := r.waitCA(ctx)
+	defer cancel()
+	now, err := r.Client.FetchOrder(ctx, o.URL)
+	if err != nil || now.Status != "invalid" {
+		return refusal
+	}
+	if err := r.explain(ctx, now, tasks); isValidation(err) {
+		return err
+	}
+	return refusal
 }
 
 // await polls the order until it leaves "pending". The authorizations are looked
@@ -279,10 +302,8 @@ func (r *run) explain(ctx context.Context, o *acme.Order, tasks []task) error {
 			continue
 		}
 		f := Failure{Name: t.name, Type: t.accept.Type}
-		for _, ch := range a.Challenges {
-			if ch.Type == t.accept.Type {
-				f.Problem, f.Response = ch.Error, ch.Raw
-			}
+		if ch, found := verdict(a, t.accept.Type); found {
+			f.Type, f.Problem, f.Response = ch.Type, ch.Error, ch.Raw
 		}
 		failed.Failures = append(failed.Failures, f)
 	}
@@ -290,6 +311,20 @@ func (r *run) explain(ctx context.Context, o *acme.Order, tasks []task) error {
 		return failed
 	}
 	return &OrderError{What: "the CA gave up the order", Problem: o.Error}
+}
+
+// verdict is the challenge that an authorization failed by: the one with an error,
+// else the one of this type.
+func verdict(a *acme.Authorization, typ string) (ours acme.Challenge, found bool) {
+	for _, ch := range a.Challenges {
+		switch {
+		case ch.Error != nil:
+			return ch, true
+		case ch.Type == typ:
+			ours, found = ch, true
+		}
+	}
+	return ours, found
 }
 
 func (r *run) reportInvalid(ctx context.Context, failed *ValidationError) {
