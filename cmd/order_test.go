@@ -118,7 +118,7 @@ func TestCertificateIsKeptAtTheCAWhereAnAlternateCannotBeHad(t *testing.T) {
 		}
 		return false
 	})
-	if _, stderr := w.must(78, args...); !strings.Contains(stderr, "404") {
+	if _, stderr := w.must(1, args...); !strings.Contains(stderr, "404") {
 		t.Errorf("it does not tell why: %s", stderr)
 	}
 	w.ca.Calm()

@@ -2,6 +2,7 @@ package issue
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -40,7 +41,7 @@ func (r *run) obtain(ctx context.Context) (_ *certs.Material, err error) {
 		return nil, r.giveUp(err)
 	}
 	if made.Chain, err = r.download(ctx, o); err != nil {
-		return nil, r.giveUp(err)
+		return nil, err
 	}
 	csr, err := x509.ParseCertificateRequest(made.CSR)
 	if err != nil {
@@ -277,31 +278,40 @@ func (r *run) finalize(ctx context.Context, o *acme.Order, csr []byte) (*acme.Or
 	return o, nil
 }
 
-// download fetches the chain, and its alternates only where one is preferred.
+// download fetches the chain, and its alternates only where one is preferred. The
+// order is kept where the CA just does not give those out: the certificate is good.
 func (r *run) download(ctx context.Context, o *acme.Order) ([]*x509.Certificate, error) {
 	ctx, cancel := r.waitCA(ctx)
 	defer cancel()
 	chain, err := r.Client.FetchCertificate(ctx, o.Certificate)
 	if err != nil {
-		return nil, err
+		return nil, r.giveUp(err)
 	}
 	r.tell(StepDownload, "downloaded %d certificates", len(chain.Certificates))
 	if r.PreferredChain == "" || topIssuer(chain) == r.PreferredChain {
 		return chain.Certificates, nil
 	}
 	offered := []string{topIssuer(chain)}
-	var temporary *acme.TemporaryError
+	var first error
+	var later *acme.TemporaryError
 	for alternate, err := range r.Client.FetchAlternates(ctx, chain) {
 		switch {
-		case err != nil && (errors.As(err, &temporary) || ctx.Err() != nil):
+		case err != nil && (ctx.Err() != nil || errors.As(err, &later)):
 			return nil, err
-		case err != nil: // no reason to throw the certificate away
-			r.tell(StepWarning, "a chain that the CA offers cannot be had: %v", err)
+		case err != nil:
+			first = cmp.Or(first, err)
 		case topIssuer(alternate) == r.PreferredChain:
 			return alternate.Certificates, nil
 		default:
 			offered = append(offered, topIssuer(alternate))
 		}
+	}
+	if first != nil {
+		err := fmt.Errorf("looking for a chain up to %q: %w", r.PreferredChain, first)
+		if acme.Refusal(first) != nil {
+			return nil, err
+		}
+		return nil, r.giveUp(err)
 	}
 	return nil, &ConfigError{
 		What: fmt.Sprintf("the CA has no chain up to %q", r.PreferredChain),
