@@ -47,7 +47,7 @@ func (r *run) obtain(ctx context.Context) (_ *certs.Material, err error) {
 	if err != nil {
 		return nil, err
 	}
-	warnings, err := certs.CheckChain(made.Chain, csr.PublicKey, r.Names, r.Now)
+	warnings, err := certs.CheckChain(made.Chain, csr.PublicKey, r.Names, time.Now())
 	if err != nil {
 		return nil, r.giveUp(&acme.ProtocolError{URL: o.Certificate, What: "the certificate is not the one ordered", Err: err})
 	}

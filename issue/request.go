@@ -19,7 +19,7 @@ import (
 // filled by the command line, by a line of domains.txt, or by a POSTed CSR; all
 // that can be checked without the CA has been checked by then.
 type Request struct {
-	Now   time.Time // the start of the run: versions carry it, dates are held against it
+	Now   time.Time // the start of the run: versions carry it, and what is due is due then
 	Names []string  // canonical names, the primary one first; with CSR those of the CSR
 	CSR   *keys.CSR // made elsewhere, with a key that arid never sees; nil: arid makes both
 
