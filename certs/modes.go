@@ -14,14 +14,15 @@ import (
 
 // access says who may use the files and directories of a new version.
 type access struct {
-	c     *Certificate
-	dir   *atomicfile.Attributes // of the folder
-	mode  fs.FileMode            // KEY_MODE; 0: not set
-	group int                    // KEY_GROUP; -1: not set
+	c          *Certificate
+	folder     *os.Root
+	attributes *atomicfile.Attributes // of the folder
+	mode       fs.FileMode            // KEY_MODE; 0: not set
+	group      int                    // KEY_GROUP; -1: not set
 }
 
-func (c *Certificate) access() (*access, error) {
-	a := &access{c: c, mode: c.store.KeyMode}
+func (c *Certificate) access(folder *os.Root) (*access, error) {
+	a := &access{c: c, folder: folder, mode: c.store.KeyMode}
 	var err error
 	if a.group, err = c.store.groupID(); err != nil {
 		return nil, err
@@ -29,7 +30,7 @@ func (c *Certificate) access() (*access, error) {
 	if a.mode == 0 && a.group >= 0 {
 		a.mode = 0o640
 	}
-	a.dir, err = atomicfile.ReadAttributes(c.Path())
+	a.attributes, err = atomicfile.ReadAttributes(c.Path())
 	return a, err
 }
 
@@ -65,19 +66,18 @@ func (a *access) file(name string) atomicfile.Options {
 }
 
 // predecessor is the file that a stable name shows now, unless somebody may have
-// put it there to be given our key: where others can write in the folder, only
-// the folder's owner and ourselves are believed.
+// put it there to be given our key: where others can write in the folder, a link
+// out of it is not followed, and only the folder's owner and ourselves are believed.
 func (a *access) predecessor(name string) *atomicfile.Attributes {
-	info, err := os.Stat(a.c.file(name))
-	if err != nil || !info.Mode().IsRegular() {
-		return nil
+	if a.attributes.Mode&0o022 == 0 {
+		_, before, err := atomicfile.ReadFileAs(a.c.file(name), maxPEM)
+		if err != nil {
+			return nil
+		}
+		return before
 	}
-	before, err := atomicfile.ReadAttributes(a.c.file(name))
-	if err != nil {
-		return nil
-	}
-	closed := a.dir.Mode&0o022 == 0
-	if !closed && before.UID != a.dir.UID && before.UID != os.Geteuid() {
+	_, before, err := atomicfile.ReadInAs(a.folder, name, maxPEM)
+	if err != nil || before.UID != a.attributes.UID && before.UID != os.Geteuid() {
 		return nil
 	}
 	return before
@@ -90,33 +90,38 @@ func (a *access) adopt(dir *os.Root) error {
 		return err
 	}
 	defer f.Close()
-	if err := a.dir.Apply(f); err != nil {
+	if err := a.attributes.Apply(f); err != nil {
 		return err
 	}
 	return a.pass(f)
 }
 
 // openWay lets those whom KEY_MODE and KEY_GROUP mean reach the versions.
-func (a *access) openWay() error {
+func (a *access) openWay(versions *os.Root) error {
 	if a.mode == 0 {
 		return nil
 	}
-	for _, path := range []string{a.c.store.Dir, a.c.Path(), a.c.file(versionsName)} {
-		f, err := os.Open(path)
-		if missing(err) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		err = a.pass(f)
-		f.Close()
+	tree, err := atomicfile.OpenDir(a.c.store.Dir)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	for _, dir := range []*os.Root{tree, a.folder, versions} {
 		// One that is not ours is its owner's to open.
-		if err != nil && !errors.Is(err, syscall.EPERM) {
+		if err := a.passIn(dir); err != nil && !errors.Is(err, syscall.EPERM) {
 			return err
 		}
 	}
 	return nil
+}
+
+func (a *access) passIn(dir *os.Root) error {
+	f, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return a.pass(f)
 }
 
 // pass lets those enter a directory who may read the files. A group that has

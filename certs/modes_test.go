@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -139,6 +140,30 @@ func TestAPlantedPredecessorIsNotGivenTheKey(t *testing.T) {
 	if info, _ := os.Stat(v.Paths.Key); info.Mode().Perm() != 0o600 || info.Sys().(*syscall.Stat_t).Uid != 0 {
 		t.Errorf("the key has %v, owner %d", info.Mode(), info.Sys().(*syscall.Stat_t).Uid)
 	}
+}
+
+func TestAPlantedLinkOpensTheKeyToNobody(t *testing.T) {
+	root(t)
+	c, a := newCertificate(t), newAuthority(t)
+	publish(t, c, start, a.material(t))
+	os.Chmod(c.Path(), 0o770)
+	os.Chown(c.Path(), 0, 12)
+	// A file of root's that a group may read, as there are many in /var/log.
+	log := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(log, nil, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	os.Chmod(log, 0o640)
+	os.Chown(log, 0, 65534)
+	remove(t, c, keyName)
+	if err := os.Symlink(log, c.file(keyName)); err != nil {
+		t.Fatal(err)
+	}
+	v, err := c.Write(start, a.material(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantMode(t, v.Paths.Key, 0o600, 0, 0)
 }
 
 func TestDefaultACLDecides(t *testing.T) {

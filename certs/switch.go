@@ -130,11 +130,11 @@ func (c *Certificate) shows(dir *os.Root, id string, names []string) bool {
 // that of the next one, and is not one of dehydrated's: that way Prune can never
 // take a file of dehydrated's for its own.
 func (c *Certificate) keepShown(dir *os.Root, next string, names []string) (id string, err error) {
-	access, err := c.access()
+	access, err := c.access(dir)
 	if err != nil {
 		return "", err
 	}
-	versions, err := openVersions(dir, access)
+	versions, err := openVersions(access)
 	if err != nil {
 		return "", err
 	}
@@ -167,11 +167,7 @@ func (c *Certificate) keepFile(dir *os.Root, name, to string) error {
 	if inside, found := c.resolve(dir, name); found {
 		return linkOrCopy(dir, inside, to)
 	}
-	data, err := atomicfile.ReadFile(c.file(name), maxPEM)
-	if err != nil {
-		return err
-	}
-	like, err := atomicfile.ReadAttributes(c.file(name))
+	data, like, err := atomicfile.ReadFileAs(c.file(name), maxPEM)
 	if err != nil {
 		return err
 	}

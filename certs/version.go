@@ -53,11 +53,11 @@ func (c *Certificate) Write(start time.Time, m Material) (_ *Version, err error)
 		return nil, err
 	}
 	defer dir.Close()
-	access, err := c.access()
+	access, err := c.access(dir)
 	if err != nil {
 		return nil, err
 	}
-	versions, err := openVersions(dir, access)
+	versions, err := openVersions(access)
 	if err != nil {
 		return nil, err
 	}
@@ -119,20 +119,29 @@ func encodeCSR(der []byte) []byte {
 }
 
 // openVersions opens versions/, and makes it where it is missing.
-func openVersions(dir *os.Root, a *access) (*os.Root, error) {
-	versions, err := atomicfile.Subdir(dir, versionsName)
-	if missing(err) {
-		if err := dir.Mkdir(versionsName, 0o777); err != nil {
+func openVersions(a *access) (_ *os.Root, err error) {
+	versions, err := atomicfile.Subdir(a.folder, versionsName)
+	made := missing(err)
+	if made {
+		if err := a.folder.Mkdir(versionsName, 0o777); err != nil {
 			return nil, err
 		}
-		if versions, err = atomicfile.Subdir(dir, versionsName); err == nil {
-			err = a.adopt(versions)
-		}
+		versions, err = atomicfile.Subdir(a.folder, versionsName)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return versions, a.openWay()
+	if made {
+		err = a.adopt(versions)
+	}
+	if err == nil {
+		err = a.openWay(versions)
+	}
+	if err != nil {
+		versions.Close()
+		return nil, err
+	}
+	return versions, nil
 }
 
 // claim makes the empty directory of a version, from the second n on upward or
@@ -259,11 +268,7 @@ func copyFile(dir *os.Root, from, to string) error {
 	if _, err := dir.Lstat(to); err == nil {
 		return fs.ErrExist
 	}
-	data, err := atomicfile.ReadIn(dir, from, maxPEM)
-	if err != nil {
-		return err
-	}
-	like, err := atomicfile.ReadAttributes(dir.Name() + "/" + from)
+	data, like, err := atomicfile.ReadInAs(dir, from, maxPEM)
 	if err != nil {
 		return err
 	}

@@ -13,14 +13,14 @@ const (
 )
 
 // readACL returns nil where there is none, or the file system knows none.
-func readACL(path, which string) ([]byte, error) {
+func readACL(f *os.File, which string) ([]byte, error) {
 	buf := make([]byte, 64<<10)
-	n, err := unix.Getxattr(path, which, buf)
+	n, err := unix.Fgetxattr(int(f.Fd()), which, buf)
 	if noACL(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, &os.PathError{Op: "getxattr", Path: path, Err: err}
+		return nil, &os.PathError{Op: "fgetxattr", Path: f.Name(), Err: err}
 	}
 	return buf[:n], nil
 }

@@ -10,7 +10,7 @@ const (
 	defaultACL = ""
 )
 
-func readACL(string, string) ([]byte, error)        { return nil, nil }
+func readACL(*os.File, string) ([]byte, error)      { return nil, nil }
 func hasACL(*os.File) (bool, error)                 { return false, nil }
-func removeACL(*os.File) error                      { return nil }
 func writeACL(*os.File, string, []byte) (err error) { return nil }
+func removeACL(*os.File) error                      { return nil }

@@ -22,18 +22,27 @@ type Attributes struct {
 
 // ReadAttributes reads those of path; a link is followed.
 func ReadAttributes(path string) (*Attributes, error) {
-	info, err := os.Stat(path)
+	f, err := os.OpenFile(path, readFlags, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return attributes(f)
+}
+
+func attributes(f *os.File) (*Attributes, error) {
+	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
 	a := &Attributes{Mode: info.Mode() & (fs.ModePerm | fs.ModeSetgid | fs.ModeSticky)}
 	stat := info.Sys().(*syscall.Stat_t)
 	a.UID, a.GID = int(stat.Uid), int(stat.Gid)
-	if a.acl, err = readACL(path, accessACL); err != nil {
+	if a.acl, err = readACL(f, accessACL); err != nil {
 		return nil, err
 	}
 	if info.IsDir() {
-		a.defaultACL, err = readACL(path, defaultACL)
+		a.defaultACL, err = readACL(f, defaultACL)
 	}
 	return a, err
 }

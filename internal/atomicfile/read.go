@@ -12,6 +12,9 @@ import (
 // ErrNotRegular is why a FIFO, device or directory is not read.
 var ErrNotRegular = errors.New("is not a regular file")
 
+// O_NONBLOCK: opening a FIFO that nobody writes to must not wait.
+const readFlags = os.O_RDONLY | syscall.O_NONBLOCK | syscall.O_NOCTTY
+
 // TooLargeError is a file that has more than the Max bytes that are read of it.
 type TooLargeError struct {
 	Path string
@@ -26,22 +29,34 @@ func (e *TooLargeError) Error() string {
 // error is a *TooLargeError, or a *fs.PathError (with ErrNotRegular for what
 // might never end or never begin).
 func ReadFile(path string, max int64) ([]byte, error) {
-	// O_NONBLOCK: opening a FIFO that nobody writes to must not wait.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	f, err := os.OpenFile(path, readFlags, 0)
 	return read(f, err, max, fs.FileMode.IsRegular)
 }
 
 // ReadIn is ReadFile of a name in a directory that is open already. Links are
 // followed as far as they stay inside it.
 func ReadIn(dir *os.Root, name string, max int64) ([]byte, error) {
-	f, err := dir.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	f, err := dir.OpenFile(name, readFlags, 0)
 	return read(f, err, max, fs.FileMode.IsRegular)
+}
+
+// ReadFileAs is ReadFile, and tells whose file it was that has been read: asked by
+// name, that may be another one by then.
+func ReadFileAs(path string, max int64) ([]byte, *Attributes, error) {
+	f, err := os.OpenFile(path, readFlags, 0)
+	return readAs(f, err, max)
+}
+
+// ReadInAs is ReadIn, and tells whose file it was that has been read.
+func ReadInAs(dir *os.Root, name string, max int64) ([]byte, *Attributes, error) {
+	f, err := dir.OpenFile(name, readFlags, 0)
+	return readAs(f, err, max)
 }
 
 // ReadInput is ReadFile for a file that the user named: it may be a pipe or a
 // terminal too, as /dev/stdin and a shell's <(command) are.
 func ReadInput(path string, max int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	f, err := os.OpenFile(path, readFlags, 0)
 	return read(f, err, max, func(mode fs.FileMode) bool {
 		block := mode&fs.ModeDevice != 0 && mode&fs.ModeCharDevice == 0
 		return !mode.IsDir() && !block
@@ -53,6 +68,23 @@ func read(f *os.File, err error, max int64, readable func(fs.FileMode) bool) ([]
 		return nil, err
 	}
 	defer f.Close()
+	return readOpen(f, max, readable)
+}
+
+func readAs(f *os.File, err error, max int64) ([]byte, *Attributes, error) {
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	data, err := readOpen(f, max, fs.FileMode.IsRegular)
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := attributes(f)
+	return data, a, err
+}
+
+func readOpen(f *os.File, max int64, readable func(fs.FileMode) bool) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err

@@ -1,0 +1,95 @@
+package certs
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// swapping exchanges two names while f runs, as fast as the kernel can.
+func swapping(t *testing.T, one, other string, f func()) {
+	t.Helper()
+	stop := make(chan struct{})
+	var swaps sync.WaitGroup
+	defer swaps.Wait()
+	defer close(stop)
+	swaps.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = unix.Renameat2(unix.AT_FDCWD, one, unix.AT_FDCWD, other, unix.RENAME_EXCHANGE)
+			}
+		}
+	})
+	f()
+}
+
+func TestVersionsSwappedForALinkOpensNothingElse(t *testing.T) {
+	c, a := newCertificate(t), newAuthority(t)
+	publish(t, c, start, a.material(t))
+	c.store.KeyMode = 0o644
+	outside := filepath.Join(t.TempDir(), "outside")
+	if err := os.Mkdir(outside, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, c.file("link")); err != nil {
+		t.Fatal(err)
+	}
+	m := a.material(t)
+	swapping(t, c.file(versionsName), c.file("link"), func() {
+		for range 50 {
+			_, _ = c.Write(start, m)
+		}
+	})
+	if info, err := os.Stat(outside); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the directory outside has %v, %v", info.Mode(), err)
+	}
+}
+
+func TestAFileSwappedMeanwhileIsNotOpenedToMore(t *testing.T) {
+	c := newCertificate(t)
+	outside := t.TempDir()
+	for name, mode := range map[string]os.FileMode{"secret": 0o600, "open": 0o644} {
+		file := filepath.Join(outside, name)
+		if err := os.WriteFile(file, []byte(name), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(c.Path(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for at, target := range map[string]string{csrName: "secret", "other": "open"} {
+		if err := os.Symlink(filepath.Join(outside, target), c.file(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir, err := os.OpenRoot(c.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	swapping(t, c.file(csrName), c.file("other"), func() {
+		for i := range 300 {
+			to := "copy-" + strconv.Itoa(i)
+			if err := c.keepFile(dir, csrName, to); err != nil {
+				t.Fatal(err)
+			}
+			info, err := os.Stat(c.file(to))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if read(t, c.file(to)) == "secret" && info.Mode().Perm() != 0o600 {
+				t.Fatalf("the secret has %v", info.Mode())
+			}
+		}
+	})
+}
