@@ -170,6 +170,9 @@ func (a *app) askRevocation(ctx context.Context, leaf *x509.Certificate, reason 
 		}
 	}
 	err = authority.client.Revoke(ctx, leaf, reason, key)
+	if key == nil {
+		err = authority.store.Lost(err)
+	}
 	var p *acme.Problem
 	if errors.As(err, &p) && p.Short() == "alreadyRevoked" {
 		a.report.Note(fmt.Sprintf("the CA had revoked serial %x already", leaf.SerialNumber))

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"arid/internal/fakeca"
 )
 
 func TestFirstCertificateThenNothing(t *testing.T) {
@@ -318,6 +320,16 @@ func TestRevoke(t *testing.T) {
 	w.must(0, "revoke", dir+"/cert.pem", "--key", dir+"/privkey.pem")
 	if !w.ca.Revoked(second) {
 		t.Error("revocation by the certificate's key did not arrive")
+	}
+}
+
+func TestRevokeWithAnAccountThatIsGone(t *testing.T) {
+	w := newWorld(t)
+	w.must(0, "sign", "--accept-terms", "a.test")
+	w.ca.Problem(fakeca.Revoke, 400, "accountDoesNotExist", "who are you?", -1)
+	_, talk := w.must(78, "revoke", "a.test")
+	if !strings.Contains(talk, "hint: ") {
+		t.Errorf("stderr %q", talk)
 	}
 }
 
