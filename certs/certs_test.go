@@ -274,8 +274,12 @@ func TestSetsWithoutKeyOrChain(t *testing.T) {
 	if chain, found := content(t, c)[chainName]; !found || chain != "" {
 		t.Errorf("chain.pem: %q, %v; want an empty file", chain, found)
 	}
-	if _, err := os.Lstat(c.file(keyName)); err == nil || v.Paths.Key != "" {
+	if _, err := os.Lstat(c.file(keyName)); err == nil {
 		t.Error("there is a privkey.pem without a key")
+	}
+	same(t, "key path for hooks", v.Paths.Key, c.file("privkey-1795000000.pem"))
+	if _, err := os.Lstat(v.Paths.Key); err == nil {
+		t.Error("there is a key's file without a key")
 	}
 	if live, err := c.Live(); err != nil || live.Key != nil || live.Paths.Key != "" || len(live.Chain) != 1 {
 		t.Errorf("live: %+v, %v", live, err)

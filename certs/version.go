@@ -33,7 +33,9 @@ type Version struct {
 
 	// Paths are names in the folder that carry the ID, as dehydrated's hooks know
 	// them: privkey-1795000000.pem. They are hard links to the version's files, or
-	// copies where the file system has no hard links.
+	// copies where the file system has no hard links. A file that the set lacks has
+	// a path all the same, as it is with the stable names: hooks look whether it is
+	// there, and "" is no path to look at.
 	Paths Paths
 }
 
@@ -237,6 +239,10 @@ func (c *Certificate) flatten(dir *os.Root, id string, put func(dir *os.Root, fr
 	for _, name := range fileNames() {
 		own, short := versionsName+"/"+id+"/"+name, flat(name, id)
 		if _, err := dir.Lstat(own); missing(err) {
+			if _, err := dir.Lstat(short); err == nil {
+				short = own // a strange file is not to be taken for it
+			}
+			*v.Paths.of(name) = c.file(short)
 			continue
 		} else if err != nil {
 			return nil, err
