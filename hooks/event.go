@@ -83,13 +83,6 @@ func DeployOCSP(name, response, timestamp string) Event {
 	return Event{Name: "deploy_ocsp", Args: []string{name, response, timestamp}}
 }
 
-// With returns e with ARID_HOOK_<WORD>=value added to its environment; e
-// itself is left as it is. Word is lower case: e.With("not_after", "…").
-func (e Event) With(word, value string) Event {
-	e.Env = append(e.Env[:len(e.Env):len(e.Env)], "ARID_HOOK_"+strings.ToUpper(word)+"="+value)
-	return e
-}
-
 func triples(cs []Challenge) []string {
 	args := make([]string, 0, 3*len(cs))
 	for _, c := range cs {

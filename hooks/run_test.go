@@ -129,7 +129,8 @@ func TestEnvironmentIsExactlyBaseAndEvent(t *testing.T) {
 	t.Setenv("ARID_EAB_HMAC_KEY", "ours")
 	r, out := runner(t, `cat /proc/$$/environ >"$OUT/env"`)
 	r.Env = append(r.Env, "A=1", "MULTI=two\nlines", "WELLKNOWN=/base", "A=2", "BASH_FUNC_f%%=() {  :\n}", "=odd", "none")
-	e := StartupHook().With("names", "a b")
+	e := StartupHook()
+	e.Env = []string{"ARID_HOOK_NAMES=a b"}
 	e.Env = append(e.Env, "WELLKNOWN=/event", "NUL=a\x00b")
 	if err := r.Run(t.Context(), e); err != nil {
 		t.Fatal(err)
