@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/big"
@@ -625,6 +626,34 @@ func TestCERTDIRMayBeALink(t *testing.T) {
 	publish(t, c, start, m)
 	same(t, "content", content(t, c), encoded(t, m))
 	same(t, "the tree", list(t, real), []string{"x"})
+}
+
+func TestAFolderMayBeALinkWhereOthersCannotPutIt(t *testing.T) {
+	c, a := newCertificate(t), newAuthority(t)
+	outside := t.TempDir()
+	if err := os.MkdirAll(c.store.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, c.Path()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(c.store.Dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Lock(t.Context(), 0); !errors.Is(err, syscall.ENOTDIR) {
+		t.Errorf("locking: %v", err)
+	}
+	if _, err := c.Write(start, a.material(t)); !errors.Is(err, syscall.ENOTDIR) {
+		t.Errorf("writing: %v", err)
+	}
+	same(t, "the directory outside", list(t, outside), []string(nil))
+
+	if err := os.Chmod(c.store.Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m := a.material(t)
+	publish(t, c, start, m)
+	same(t, "content", content(t, c), encoded(t, m))
 }
 
 func TestIdleReadsWriteNothing(t *testing.T) {

@@ -41,7 +41,7 @@ func (e *UnreadableError) Unwrap() error { return e.Err }
 // is no certificate (a cert.pem that leads nowhere is none), *UnreadableError
 // where it is unusable, fs.ErrPermission.
 func (c *Certificate) Live() (*Live, error) {
-	dir, err := atomicfile.OpenDir(c.Path())
+	dir, err := c.folder()
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,7 @@ func readPending(pending *os.Root, name string, max int64) ([]byte, error) {
 
 // openPending returns nil where there is no such directory.
 func (c *Certificate) openPending() (dir, pending *os.Root, err error) {
-	dir, err = atomicfile.OpenDir(c.Path())
+	dir, err = c.folder()
 	if missing(err) {
 		return nil, nil, nil
 	}

@@ -16,7 +16,7 @@ import (
 // runs left. The last Keep stay, whatever the stable names show, and the version
 // that is owed ("": none). Files of dehydrated's and of others are let alone.
 func (c *Certificate) Prune(owed string) error {
-	dir, err := atomicfile.OpenDir(c.Path())
+	dir, err := c.folder()
 	if missing(err) {
 		return nil
 	}

@@ -65,7 +65,7 @@ func (e *StateWarning) Unwrap() error { return e.Err }
 // without a State.
 func (c *Certificate) State() (*State, error) {
 	empty := &State{Schema: schema}
-	dir, err := atomicfile.OpenDir(c.Path())
+	dir, err := c.folder()
 	if missing(err) {
 		return empty, nil
 	}

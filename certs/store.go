@@ -124,6 +124,11 @@ func (c *Certificate) Lock(ctx context.Context, wait time.Duration) (unlock func
 	if err := atomicfile.MakeDir(c.Path()); err != nil {
 		return nil, err
 	}
+	dir, err := c.folder()
+	if err != nil {
+		return nil, err
+	}
+	dir.Close()
 	return atomicfile.Lock(ctx, c.file(lockName), wait)
 }
 
@@ -132,7 +137,25 @@ func (c *Certificate) open() (*os.Root, error) {
 	if err := atomicfile.MakeDir(c.Path()); err != nil {
 		return nil, err
 	}
-	return atomicfile.OpenDir(c.Path())
+	return c.folder()
+}
+
+// folder opens the folder. It may be a link, but not where others could have put
+// it: they would choose where keys go.
+func (c *Certificate) folder() (*os.Root, error) {
+	info, err := os.Stat(c.store.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode()&0o022 == 0 {
+		return atomicfile.OpenDir(c.Path()) // CERTDIR may be one that we can enter and not list
+	}
+	tree, err := atomicfile.OpenDir(c.store.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer tree.Close()
+	return atomicfile.Subdir(tree, c.Alias)
 }
 
 // flat is the name that a version's file has in the folder, as dehydrated names

@@ -25,7 +25,7 @@ func (c *Certificate) Switch(v *Version) error {
 	if set.Key != nil && !keys.Fits(set.Leaf.PublicKey, set.Key) {
 		return &UnreadableError{set.Paths.Key, errors.New("does not fit the certificate beside it")}
 	}
-	dir, err := atomicfile.OpenDir(c.Path())
+	dir, err := c.folder()
 	if err != nil {
 		return err
 	}

@@ -223,7 +223,7 @@ func (c *Certificate) Version(id string) (*Version, error) {
 	if _, err := c.Set(id); err != nil {
 		return nil, err
 	}
-	dir, err := atomicfile.OpenDir(c.Path())
+	dir, err := c.folder()
 	if err != nil {
 		return nil, err
 	}
