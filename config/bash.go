@@ -94,7 +94,7 @@ func (sh *shell) inBash(ctx context.Context, bash, file string) (*result, error)
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return nil, ctx.Err()
 		}
-		return nil, &Error{File: at.File, Line: at.Line, What: "did not come to an end in time", Err: ctx.Err()}
+		return nil, &Error{File: at.File, Line: at.Line, What: "did not come to an end in time"}
 	}
 	if !t.ended {
 		return nil, t.failure(status, &said)

@@ -286,7 +286,7 @@ func (p *process) failure(status error, s *syntax.Stmt) error {
 		return status
 	case errors.Is(status, context.DeadlineExceeded):
 		at := p.place(p.at(s))
-		return &Error{File: at.File, Line: at.Line, What: "did not come to an end in time", Err: status}
+		return &Error{File: at.File, Line: at.Line, What: "did not come to an end in time"}
 	case errors.Is(status, context.Canceled):
 		return status
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"os/user"
 	"regexp"
 	"slices"
 	"strconv"
@@ -86,7 +87,7 @@ func Known() []Setting {
 		{Name: "PRIVATE_KEY_RENEW", Kind: Bool, Default: "yes", Flag: "reuse-key", Opposite: true, Help: "make a new key for each renewal", FlagHelp: "keep the private key that there is"},
 		{Name: "PRIVATE_KEY_ROLLOVER", Kind: Bool, Default: "no", Unused: true, Help: "keep the next key at hand"},
 		{Name: "KEY_MODE", Kind: Word, Help: "mode of key files, such as 0640", check: checkKeyMode},
-		{Name: "KEY_GROUP", Kind: Word, Help: "group of key files"},
+		{Name: "KEY_GROUP", Kind: Word, Help: "group of key files", check: checkGroup},
 		{Name: "KEEP_VERSIONS", Kind: Integer, Default: "3", Help: "versions of a certificate to keep", check: between(1, 1000)},
 		{Name: "CSR_SUBJECT", Kind: Word, Flag: "subject", Help: "subject of the request: `DN`, such as O=Example,C=TW"},
 		{Name: "OCSP_MUST_STAPLE", Kind: Bool, Default: "no", Flag: "must-staple", Help: "ask for a certificate that requires OCSP stapling"},
@@ -96,7 +97,7 @@ func Known() []Setting {
 		{Name: "RENEW_DAYS", Kind: Word, Flag: "renew-days", Help: "renew when `N` days (30, 30d) or a share (33%) of the lifetime are left", check: checkRenewDays},
 		{Name: "KEEP_GOING", Kind: Bool, Default: "yes", Unused: true, Help: "go on with the next certificate after a failure"},
 		{Name: "PARALLEL", Kind: Integer, Default: "1", Unused: true, Help: "work on `N` certificates at once", check: between(1, 1000)},
-		{Name: "TIMEOUT", Kind: Duration, Default: "10m", Flag: "timeout", Help: "wait `DURATION` for the CA, for each certificate, hooks not counted"},
+		{Name: "TIMEOUT", Kind: Duration, Default: "10m", Flag: "timeout", Help: "wait `DURATION` for the CA, for each certificate, hooks not counted", check: someTime},
 		{Name: "ORDER_TIMEOUT", Kind: Integer, Default: "0", Unused: true, Help: "seconds to wait for an order, 0 no limit of its own", check: between(0, 1<<30)},
 		{Name: "VALIDATION_TIMEOUT", Kind: Integer, Default: "0", Unused: true, Help: "seconds to wait for a validation, 0 no limit of its own", check: between(0, 1<<30)},
 		{Name: "OCSP_FETCH", Kind: Bool, Default: "no", Unused: true, Help: "keep an OCSP response beside the certificate"},
@@ -213,6 +214,21 @@ func checkKeyMode(v string) error {
 	return nil
 }
 
+// checkGroup looks a group up as certs does when it gives files to it.
+func checkGroup(v string) error {
+	if _, err := user.LookupGroup(v); err != nil && !digits(v) {
+		return fmt.Errorf("no such group")
+	}
+	return nil
+}
+
+func someTime(v string) error {
+	if d, err := parseDuration(v); err == nil && d == 0 {
+		return fmt.Errorf("no time at all")
+	}
+	return nil
+}
+
 var renewDays = regexp.MustCompile(`^([0-9]{1,5})([d%]?)$`)
 
 func checkRenewDays(v string) error {
@@ -220,8 +236,11 @@ func checkRenewDays(v string) error {
 	if m == nil {
 		return fmt.Errorf("neither days (30 or 30d) nor a share of the lifetime (33%%)")
 	}
-	if n, _ := strconv.Atoi(m[1]); m[2] == "%" && n > 100 {
-		return fmt.Errorf("more than the whole lifetime")
+	switch n, _ := strconv.Atoi(m[1]); {
+	case m[2] == "%" && (n < 1 || n > 99):
+		return fmt.Errorf("a share of the lifetime is between 1%% and 99%%")
+	case n < 1 || n > 36500:
+		return fmt.Errorf("not from 1 to 36500 days")
 	}
 	return nil
 }
