@@ -41,14 +41,19 @@ func hints(err error) (lines []string) {
 	if errors.As(err, &terms) {
 		lines = append(lines, "if you agree to them, say --accept-terms")
 	}
+	port := 80 // RFC 8555 §8.3
+	var rehearsal *rehearsalError
+	if errors.As(err, &rehearsal) {
+		port = rehearsal.httpPort
+	}
 	var deploy *issue.DeployError
-	if errors.As(err, &deploy) {
+	if errors.As(err, &deploy) && rehearsal == nil {
 		lines = append(lines, "the certificate is issued all the same; the next run repeats what failed")
 	}
 	var validation *issue.ValidationError
 	if errors.As(err, &validation) {
 		for _, f := range validation.First() {
-			if hint := validationHint(f); hint != "" {
+			if hint := validationHint(f, port); hint != "" {
 				lines = append(lines, hint)
 			}
 		}
@@ -56,14 +61,18 @@ func hints(err error) (lines []string) {
 	return lines
 }
 
-// validationHint says what to look at after a refused challenge.
-func validationHint(f issue.Failure) string {
+// validationHint says what to look at after a refused challenge; port is where
+// the CA looks for http-01, 0 where arid itself answers.
+func validationHint(f issue.Failure, port int) string {
 	if f.Problem == nil {
 		return ""
 	}
 	switch f.Problem.Short() {
 	case "connection":
-		return fmt.Sprintf("is a web server answering on port 80 for %q, from everywhere?", f.Name)
+		if port == 0 {
+			return "without --http-port arid answers itself, on 127.0.0.1 alone"
+		}
+		return fmt.Sprintf("is a web server answering on port %d for %q, from everywhere?", port, f.Name)
 	case "dns":
 		return fmt.Sprintf("does %q resolve, for everybody?", f.Name)
 	case "caa":

@@ -3,6 +3,7 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -61,6 +62,11 @@ func (a *app) rehearse(c *cobra.Command, f *rehearseFlags, words []string) (err 
 	if f.httpPort < 0 || f.httpPort > 65535 {
 		return &usageError{what: fmt.Sprintf("--http-port: %d is no port", f.httpPort)}
 	}
+	if f.dns != "" {
+		if host, port, err := net.SplitHostPort(f.dns); err != nil || host == "" || port == "" {
+			return &usageError{what: fmt.Sprintf("--dns: %q is not HOST:PORT", f.dns)}
+		}
+	}
 	room, err := os.MkdirTemp("", "arid-rehearse-")
 	if err != nil {
 		return err
@@ -97,11 +103,21 @@ func (a *app) rehearse(c *cobra.Command, f *rehearseFlags, words []string) (err 
 			err = outErr
 		}
 	}
-	if err == nil {
-		a.sayRehearsed(result, kept)
+	if err != nil {
+		return &rehearsalError{named(r.Names[0], err), f.httpPort}
 	}
-	return named(r.Names[0], err)
+	a.sayRehearsed(result, kept)
+	return nil
 }
+
+// rehearsalError is what went wrong in a rehearsal, where some hints differ.
+type rehearsalError struct {
+	err      error
+	httpPort int // where the CA asked; 0: arid answered itself
+}
+
+func (e *rehearsalError) Error() string { return e.err.Error() }
+func (e *rehearsalError) Unwrap() error { return e.err }
 
 // rehearsal is the request, without the CA and the account.
 func (a *app) rehearsal(f *rehearseFlags, words []string) (*issue.Request, error) {
