@@ -54,6 +54,17 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 	return &ca{url, test, client, store}, nil
 }
 
+// from puts where a setting was given before what is wrong with it, unless that
+// was the command line.
+func (a *app) from(name string, err error) error {
+	switch o := a.settings.Origin(name); {
+	case err == nil, o.Kind == "default", o.Kind == "flag":
+		return err
+	default:
+		return fmt.Errorf("%s: %w", o, err)
+	}
+}
+
 // path is a setting that names a file, seen from the working directory.
 func (a *app) path(name string) string { return a.abs(a.settings.Value(name)) }
 
@@ -73,10 +84,10 @@ func (a *app) transport() (http.RoundTripper, error) {
 		}
 		data, err := atomicfile.ReadFile(file, 16<<20)
 		if err != nil {
-			return nil, &inputError{"CA_BUNDLE", err}
+			return nil, a.from("CA_BUNDLE", &inputError{"CA_BUNDLE", err})
 		}
 		if !pool.AppendCertsFromPEM(data) {
-			return nil, &inputError{fmt.Sprintf("CA_BUNDLE %q", file), errors.New("no certificate in PEM in it")}
+			return nil, a.from("CA_BUNDLE", &inputError{fmt.Sprintf("CA_BUNDLE %q", file), errors.New("no certificate in PEM in it")})
 		}
 		o.Roots = pool
 	}

@@ -43,7 +43,7 @@ func (a *app) signCommand() *cobra.Command {
 is still good: then it does nothing and ends 0. The same line is what cron runs.
 With --csr the chain goes to stdout and nothing is kept.`,
 		Example: `  arid sign www.example.org example.org
-  arid sign -t dns-01 -k /etc/arid/dns-hook '*.example.org'
+  arid sign -t dns-01 -k /etc/arid/dns-hook example.org '*.example.org'
   arid sign --csr request.csr > chain.pem`,
 		GroupID: groupCertificates,
 		Args:    cobra.ArbitraryArgs,
@@ -83,7 +83,7 @@ func (a *app) sign(c *cobra.Command, f *signFlags, words []string) error {
 		return err
 	}
 	result, err := issue.Sign(c.Context(), request)
-	if result != nil {
+	if result != nil && (err == nil || !result.Deployed) { // what was owed is still owed
 		if sayErr := a.sayResult(request, result); err == nil {
 			err = sayErr
 		}
@@ -267,7 +267,7 @@ func (a *app) validation(r *issue.Request) (err error) {
 		r.WellKnown = a.path("WELLKNOWN")
 		dir, err := challenge.OpenHTTPDir(r.WellKnown)
 		if err != nil {
-			return err
+			return a.from("WELLKNOWN", err)
 		}
 		return dir.Close()
 	case challenge.DNS01:
@@ -275,7 +275,7 @@ func (a *app) validation(r *issue.Request) (err error) {
 			return a.settings.Wrong("HOOK", errors.New("dns-01 needs a hook that writes the TXT records"))
 		}
 	default:
-		return a.settings.Wrong("CHALLENGETYPE", fmt.Errorf("%q is none of http-01, dns-01", r.Challenge))
+		return a.settings.Wrong("CHALLENGETYPE", errors.New("not supported yet, only http-01 and dns-01 are"))
 	}
 	return nil
 }
@@ -302,6 +302,7 @@ func (a *app) hooks() (*hooks.Runner, error) {
 	default:
 		search := Process{Env: r.Env}
 		r.Program, err = hooks.Find(program, search.getenv("PATH"), a.Dir)
+		err = a.from("HOOK", err)
 	}
 	return r, err
 }

@@ -1,0 +1,28 @@
+package cmd_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestAMistakeInTheConfigIsToldWithItsLine(t *testing.T) {
+	w := newWorld(t)
+	w.env = []string{"HOME=" + w.dir, "PATH=" + os.Getenv("PATH"), "ARID_BASEDIR=" + w.base, "ARID_CA=" + w.ca.URL()}
+	for _, tc := range []struct {
+		status int
+		line   string
+		says   string
+	}{
+		{78, "HOOK=./no-such-hook", `hook "./no-such-hook": does not exist`},
+		{78, "WELLKNOWN=/no-such-dir", `WELLKNOWN "/no-such-dir" does not exist`},
+		{65, "CA_BUNDLE=/no-such-file", "CA_BUNDLE: open /no-such-file: no such file or directory"},
+		{65, "CA_BUNDLE=/dev/null", "CA_BUNDLE: "},
+	} {
+		file := w.file("config", "\n"+tc.line+"\n", 0o600)
+		_, talk := w.must(tc.status, "sign", "-f", file, "a.test")
+		if want := "arid: " + file + ":2: " + tc.says; !strings.HasPrefix(talk, want) {
+			t.Errorf("%s: %q, want %q", tc.line, talk, want)
+		}
+	}
+}
