@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -37,11 +38,7 @@ func (a *app) root() *cobra.Command {
 			if len(args) == 0 {
 				return &usageError{what: "no command given", hint: "arid --help lists the commands"}
 			}
-			hint := "arid --help lists the commands"
-			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-				hint = fmt.Sprintf("did you mean \"arid %s\"?", near[0])
-			}
-			return &usageError{what: fmt.Sprintf("unknown command %q", args[0]), hint: hint}
+			return unknownCommand(c, args[0])
 		},
 		SuggestionsMinimumDistance: 2,
 	}
@@ -52,13 +49,14 @@ func (a *app) root() *cobra.Command {
 	root.SetUsageTemplate(usageTemplate)
 	root.SetVersionTemplate("arid {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return &usageError{what: err.Error(), hint: c.CommandPath() + " --help lists the flags"}
+		return &usageError{what: flagFault(err), hint: c.CommandPath() + " --help lists the flags"}
 	})
 	for _, id := range []string{groupCertificates, groupAccount, groupChallenges, groupInspect} {
 		root.AddGroup(&cobra.Group{ID: id, Title: strings.ToUpper(id[:1]) + id[1:] + ":"})
 	}
 	root.SetHelpCommandGroupID(groupInspect)
 	root.SetCompletionCommandGroupID(groupInspect)
+	root.CompletionOptions.DisableNoDescFlag = true
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 
 	flags := root.PersistentFlags()
@@ -80,7 +78,59 @@ func (a *app) root() *cobra.Command {
 
 	root.AddCommand(a.signCommand(), a.revokeCommand(), a.registerCommand(),
 		a.rehearseCommand(), a.configCommand(), a.versionCommand())
+	ownHelpers(root)
 	return root
+}
+
+// ownHelpers gives cobra's own commands our manners: what cannot be answered
+// is a mistake, and no help text on stdout with status 0.
+func ownHelpers(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Args = func(_ *cobra.Command, args []string) error {
+				if found, rest, _ := root.Find(args); found == root && len(rest) > 0 {
+					return unknownCommand(root, rest[0])
+				}
+				return nil
+			}
+		case "completion":
+			c.Use = "completion SHELL"
+			c.Short = "print the script that completes commands and flags in a shell"
+			c.Long = "Prints a script for the shell; \"arid completion SHELL --help\" tells where it goes."
+			c.Args = cobra.ArbitraryArgs
+			c.RunE = func(_ *cobra.Command, args []string) error {
+				what := "no shell given"
+				if len(args) > 0 {
+					what = fmt.Sprintf("completion: unknown shell %q", args[0])
+				}
+				return &usageError{what: what, hint: "arid completion --help lists the shells"}
+			}
+		}
+	}
+}
+
+func unknownCommand(root *cobra.Command, word string) error {
+	hint := "arid --help lists the commands"
+	if near := root.SuggestionsFor(word); len(near) > 0 {
+		hint = fmt.Sprintf("did you mean \"arid %s\"?", near[0])
+	}
+	return &usageError{what: fmt.Sprintf("unknown command %q", word), hint: hint}
+}
+
+// flagFault says what is wrong with a flag, without Go's words for it.
+func flagFault(err error) string {
+	var value *pflag.InvalidValueError
+	if !errors.As(err, &value) {
+		return err.Error()
+	}
+	why := "not a number"
+	if value.GetFlag().Value.Type() == "bool" {
+		why = "neither true nor false"
+	}
+	return fmt.Sprintf("--%s %q: %s", value.GetFlag().Name, value.GetValue(), why)
 }
 
 // usageTemplate is cobra's with the examples first and groups only where there

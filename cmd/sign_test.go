@@ -136,7 +136,14 @@ func TestRefusedBeforeAnythingIsPosted(t *testing.T) {
 	}{
 		{64, "no command", nil},
 		{64, "unknown command", []string{"sing", "a.test"}},
+		{64, "unknown command \"frob\"", []string{"help", "frob"}},
+		{64, "did you mean \"arid sign\"", []string{"help", "sing"}},
+		{64, "no shell", []string{"completion"}},
+		{64, "unknown shell \"tcsh\"", []string{"completion", "tcsh"}},
 		{64, "unknown flag", []string{"sign", "--frobnicate", "a.test"}},
+		{64, "--force \"maybe\": neither true nor false\n", []string{"sign", "--force=maybe", "a.test"}},
+		{64, "--http-port \"web\": not a number\n", []string{"rehearse", "--http-port", "web", "a.test"}},
+		{64, "is not HOST:PORT", []string{"rehearse", "--dns", "127.0.0.1", "a.test"}},
 		{64, "no name", []string{"sign"}},
 		{64, "ipv4", []string{"sign", "-4", "-6", "a.test"}},
 		{64, "cannot name a folder", []string{"sign", "-t", "dns-01", "-k", "/bin/true", "*.a.test"}},
@@ -163,6 +170,7 @@ func TestRefusedBeforeAnythingIsPosted(t *testing.T) {
 		{78, "no-such-config", []string{"sign", "-f", "no-such-config", "a.test"}},
 		{78, "no-such-hook", []string{"sign", "-k", "./no-such-hook", "a.test"}},
 		{78, "execut", []string{"sign", "-k", noexec, "a.test"}},
+		{64, "not supported yet", []string{"sign", "-t", "tls-alpn-01", "a.test"}},
 		{78, "no-such-dir", []string{"sign", "--wellknown", "./no-such-dir", "a.test"}},
 		{64, "--ca", []string{"sign", "--ca", "http://ca.example.test/", "a.test"}},
 		{78, "needs a hook", []string{"sign", "-f", good, "-t", "dns-01", "a.test"}},
@@ -258,7 +266,9 @@ func TestAFailedDeployIsOwedAndRepeated(t *testing.T) {
 			t.Errorf("stderr %q", talk)
 		}
 		orders := w.ca.NewOrders()
-		w.must(10, "sign", "-k", hook, "a.test")
+		if _, talk := w.must(10, "sign", "-k", hook, "a.test"); strings.Contains(talk, "deployed") {
+			t.Errorf("it failed again, and stderr is %q", talk)
+		}
 		os.Remove(broken)
 		w.must(0, "sign", "-k", hook, "a.test")
 		calls, _ := os.ReadFile(log)
