@@ -83,11 +83,11 @@ func (a *app) rehearse(c *cobra.Command, f *rehearseFlags, words []string) (err 
 		return err
 	}
 	if !a.settings.Set("WELLKNOWN") && f.httpPort == 0 {
-		own["WELLKNOWN"] = filepath.Join(room, "wellknown")
-		if err := os.Mkdir(own["WELLKNOWN"], 0o777); err != nil {
+		wellKnown := filepath.Join(room, "wellknown")
+		if err := os.Mkdir(wellKnown, 0o777); err != nil {
 			return err
 		}
-		if err := a.load(c, "sign_domains", own); err != nil {
+		if err := a.settings.Override("WELLKNOWN", wellKnown); err != nil {
 			return err
 		}
 	}

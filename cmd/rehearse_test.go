@@ -1,6 +1,7 @@
 package cmd_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -16,5 +17,14 @@ func TestARehearsalHintsAtWhatItsOwnCAAsked(t *testing.T) {
 	hook := w.file("hook", "#!/bin/sh\n[ $1 != deploy_cert ]\n", 0o700)
 	if _, talk := w.must(10, "rehearse", "-k", hook, "a.test"); strings.Contains(talk, "next run") {
 		t.Errorf("nothing is kept, and yet: %q", talk)
+	}
+}
+
+func TestARehearsalReadsTheConfigOnce(t *testing.T) {
+	w := newWorld(t)
+	w.env = []string{"HOME=" + w.dir, "PATH=" + os.Getenv("PATH")}
+	file := w.file("config", "RENEW_DAY=3\n", 0o600)
+	if _, talk := w.must(0, "rehearse", "-f", file, "a.test"); strings.Count(talk, "unknown setting") != 1 {
+		t.Errorf("%q", talk)
 	}
 }

@@ -341,6 +341,16 @@ func (s *Settings) LoadAccountConfig(ctx context.Context, dir string) error {
 	return s.resolve()
 }
 
+// Override lays a value over what every other source says, as its flag would.
+func (s *Settings) Override(name, text string) error {
+	s.o.Flags = maps.Clone(s.o.Flags)
+	if s.o.Flags == nil {
+		s.o.Flags = map[string]string{}
+	}
+	s.o.Flags[name] = text
+	return s.resolve()
+}
+
 // Dropins returns the files of CONFIG_D that were read, in that order.
 func (s *Settings) Dropins() []string {
 	at := s.at("CONFIG_D")
