@@ -176,13 +176,18 @@ func (a *app) eab(hmacFile string) (*acme.EAB, error) {
 	switch {
 	case kid == "" && text == "":
 		return nil, nil
+	case kid == "" && hmacFile != "":
+		return nil, &usageError{what: "--eab-hmac-file: there is no EAB_KID beside it", hint: "--eab-kid ID gives one"}
 	case kid == "":
-		return nil, a.settings.Wrong("EAB_KID", errors.New("missing beside EAB_HMAC_KEY"))
+		return nil, a.settings.Wrong("EAB_HMAC_KEY", errors.New("there is no EAB_KID beside it"))
 	case text == "":
-		return nil, a.settings.Wrong("EAB_HMAC_KEY", errors.New("missing beside EAB_KID"))
+		return nil, a.settings.Wrong("EAB_KID", errors.New("there is no EAB_HMAC_KEY beside it, and no --eab-hmac-file"))
 	}
 	key, err := account.ReadEABKey(text)
-	if err != nil {
+	switch {
+	case err != nil && hmacFile != "":
+		return nil, &inputError{fmt.Sprintf("--eab-hmac-file %q", hmacFile), err}
+	case err != nil:
 		return nil, a.settings.Wrong("EAB_HMAC_KEY", err)
 	}
 	return &acme.EAB{KID: kid, Key: key, Alg: a.settings.Value("EAB_ALG")}, nil

@@ -18,6 +18,8 @@ func TestAMistakeInTheConfigIsToldWithItsLine(t *testing.T) {
 		{78, "WELLKNOWN=/no-such-dir", `WELLKNOWN "/no-such-dir" does not exist`},
 		{65, "CA_BUNDLE=/no-such-file", "CA_BUNDLE: open /no-such-file: no such file or directory"},
 		{65, "CA_BUNDLE=/dev/null", "CA_BUNDLE: "},
+		{78, "EAB_HMAC_KEY=c2VjcmV0", "EAB_HMAC_KEY: there is no EAB_KID beside it"},
+		{78, "EAB_KID=kid", `EAB_KID="kid": there is no EAB_HMAC_KEY`},
 	} {
 		file := w.file("config", "\n"+tc.line+"\n", 0o600)
 		_, talk := w.must(tc.status, "sign", "-f", file, "a.test")
