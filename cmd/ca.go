@@ -35,8 +35,12 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 		return nil, err
 	}
 	store := account.Store{Dir: a.path("ACCOUNTDIR"), CA: url, KeyFile: a.path("ACCOUNT_KEY"), Base: a.path("BASEDIR")}
+	told := len(a.settings.Warnings())
 	if err := a.settings.LoadAccountConfig(ctx, store.Path()); err != nil {
 		return nil, err
+	}
+	for _, w := range a.settings.Warnings()[told:] {
+		a.report.Warning(w)
 	}
 	transport := a.HTTP
 	if transport == nil {
@@ -54,15 +58,13 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 	return &ca{url, test, client, store}, nil
 }
 
-// from puts where a setting was given before what is wrong with it, unless that
-// was the command line.
+// from puts the line of the config where a setting was given before what is
+// wrong with it.
 func (a *app) from(name string, err error) error {
-	switch o := a.settings.Origin(name); {
-	case err == nil, o.Kind == "default", o.Kind == "flag":
-		return err
-	default:
+	if o := a.settings.Origin(name); err != nil && o.File != "" {
 		return fmt.Errorf("%s: %w", o, err)
 	}
+	return err
 }
 
 // path is a setting that names a file, seen from the working directory.

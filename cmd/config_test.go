@@ -2,9 +2,25 @@ package cmd_test
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
+
+func TestTheAccountsConfigIsWarnedAboutToo(t *testing.T) {
+	w := newWorld(t)
+	w.must(0, "register", "--accept-terms")
+	folders, _ := filepath.Glob(filepath.Join(w.base, "accounts", "*"))
+	if err := os.WriteFile(filepath.Join(folders[0], "config"), []byte("CA=zerossl\nRENEW_DAY=3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, talk := w.must(0, "config")
+	for _, want := range []string{"config:1: CA has no effect", "config:2: unknown setting RENEW_DAY"} {
+		if strings.Count(talk, want) != 1 {
+			t.Errorf("%q, want %q once in it", talk, want)
+		}
+	}
+}
 
 func TestAMistakeInTheConfigIsToldWithItsLine(t *testing.T) {
 	w := newWorld(t)
