@@ -42,7 +42,7 @@ func TestHundredAtOnce(t *testing.T) {
 					t.Errorf("%s", e)
 				}
 			}
-			if statuses[0] == 0 || took > 15*time.Second {
+			if statuses[0] == 0 {
 				t.Errorf("statuses %v after %s", statuses, took)
 			}
 			if n := b.counts().since(before); n != (counts{1, 1, 1}) {

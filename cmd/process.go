@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"arid/config"
+	"arid/internal/atomicfile"
 	"arid/internal/guard"
 	"arid/issue"
 	"arid/report"
@@ -74,7 +75,9 @@ type app struct {
 func (a *app) finish(err error) int {
 	a.report.Clear()
 	status := exitStatus(err)
-	if err != nil {
+	// Another run is at work: that is no news for cron, and the status says it.
+	busy := is[*atomicfile.LockedError](err) && !a.report.Terminal() && !a.verbose
+	if err != nil && !busy {
 		a.report.Error(err.Error(), hints(err)...)
 	}
 	var bug *guard.Panic

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"arid/internal/atomicfile"
 	"arid/internal/fakeca"
 )
 
@@ -343,6 +344,22 @@ func TestRevokeWithAnAccountThatIsGone(t *testing.T) {
 	_, talk := w.must(78, "revoke", "a.test")
 	if !strings.Contains(talk, "hint: ") {
 		t.Errorf("stderr %q", talk)
+	}
+}
+
+func TestAnotherRunAtWorkIsNoNewsForCron(t *testing.T) {
+	w := newWorld(t)
+	w.must(0, "sign", "--accept-terms", "a.test")
+	unlock, err := atomicfile.Lock(t.Context(), filepath.Join(w.base, "certs/a.test/.arid.lock"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if out, talk := w.must(75, "sign", "-x", "a.test"); out+talk != "" {
+		t.Errorf("said %q", out+talk)
+	}
+	if _, talk := w.must(75, "sign", "-x", "-v", "a.test"); !strings.Contains(talk, ".arid.lock") {
+		t.Errorf("with -v: %q", talk)
 	}
 }
 
