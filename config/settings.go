@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"os/user"
 	"regexp"
 	"slices"
@@ -76,7 +78,16 @@ func Known() []Setting {
 		{Name: "CHALLENGETYPE", Kind: Word, Default: "http-01", Flag: "challenge", Help: "challenge `TYPE` by which the CA validates names",
 			check: oneOf("http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01")},
 		{Name: "WELLKNOWN", Kind: Path, Default: "/var/www/dehydrated", Flag: "wellknown", Help: "write http-01 tokens to `DIR`, served as /.well-known/acme-challenge/"},
-		{Name: "ALPNCERTDIR", Kind: Path, Default: "$BASEDIR/alpn-certs", Help: "write tls-alpn-01 certificates to `DIR`"},
+		{Name: "ALPNCERTDIR", Kind: Path, Default: "$BASEDIR/alpn-certs", Flag: "alpn", Help: "write tls-alpn-01 certificates to `DIR`"},
+		{Name: "ALPN_GROUP", Kind: Word, Flag: "alpn-group", Help: "`GROUP` that may read the tls-alpn-01 certificates, instead of the directory's", check: checkGroup},
+		{Name: "DNS_UPDATE", Kind: Bool, Default: "no", Flag: "dns-update", Help: "write dns-01 records by RFC 2136 updates, without a hook"},
+		{Name: "DNS_SERVER", Kind: Word, Flag: "dns-server", Help: "send DNS updates to `HOST[:PORT]` instead of the zone's primary", check: checkHost},
+		{Name: "DNS_ZONE", Kind: Word, Flag: "dns-zone", Help: "update the zone `NAME` instead of the one that is found"},
+		{Name: "DNS_KEY_FILE", Kind: Path, Flag: "dns-key", Help: "sign DNS updates with the TSIG key in `FILE`, as BIND has it"},
+		{Name: "DNS_KEY", Kind: Word, Secret: true, Help: "TSIG key for DNS updates: [ALGORITHM:]NAME:SECRET"},
+		{Name: "DNS_TTL", Kind: Integer, Default: "60", Help: "seconds that resolvers may keep a record of arid's", check: between(0, 86400)},
+		{Name: "DNS_WAIT", Kind: Duration, Default: "120s", Flag: "dns-wait", Help: "look for dns-01 records at the authoritative servers for at most `DURATION`, 0 not at all"},
+		{Name: "DNS_RESOLVER", Kind: Word, Flag: "dns-resolver", Help: "ask `HOST[:PORT]` for names instead of the system's resolvers", check: checkHost},
 		{Name: "HOOK", Kind: Word, Flag: "hook", Help: "call `PROGRAM` at each step, or a function of the config file"},
 		{Name: "HOOK_CHAIN", Kind: Bool, Default: "no", Flag: "hook-chain", Help: "call the hook once for all challenges"},
 		{Name: "HOOK_TIMEOUT", Kind: Duration, Default: "1h", Help: "end a hook after this time, 0 never"},
@@ -188,6 +199,21 @@ func checkAlgo(v string) error {
 	}
 	if !slices.Contains([]string{"prime256v1", "secp384r1", "secp521r1", "ed25519"}, w) {
 		return fmt.Errorf("not one of rsa, rsa2048, rsa3072, rsa4096, prime256v1, secp384r1, secp521r1, ed25519")
+	}
+	return nil
+}
+
+// checkHost takes HOST, HOST:PORT, an address, and [ADDRESS]:PORT.
+func checkHost(v string) error {
+	host, port, err := net.SplitHostPort(v)
+	if err != nil {
+		host, port = strings.Trim(v, "[]"), "53"
+		if _, err := netip.ParseAddr(host); err != nil && strings.Contains(host, ":") {
+			return fmt.Errorf("neither HOST nor HOST:PORT")
+		}
+	}
+	if n, err := strconv.Atoi(port); host == "" || strings.ContainsAny(host, " /") || err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("neither HOST nor HOST:PORT")
 	}
 	return nil
 }
