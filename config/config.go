@@ -420,7 +420,7 @@ func (s *Settings) Umask() (mask int, ok bool) { return max(s.umask, 0), s.umask
 func (s *Settings) HookFunction() bool { return s.funcs[s.Value("HOOK")] }
 
 // secrets are ours alone: no hook needs them.
-var secrets = []string{"EAB_HMAC_KEY", "ARID_EAB_HMAC_KEY"}
+var secrets = []string{"EAB_HMAC_KEY", "ARID_EAB_HMAC_KEY", "DNS_KEY", "ARID_DNS_KEY"}
 
 // environ is the process's environment as the config files left it.
 func (s *Settings) environ() []string {
@@ -507,7 +507,7 @@ func (s *Settings) like(name string) (string, bool) {
 		}
 	}
 	near, d := nearest(name, names)
-	if d <= 1+len(name)/5 {
+	if d <= 1+len(name)/5 && near[0] == name[0] { // PDNS_KEY is another program's
 		return near, true
 	}
 	if len(family) > 0 {

@@ -75,8 +75,8 @@ func Known() []Setting {
 		{Name: "LOCKFILE", Kind: Path, Default: "$BASEDIR/lock", Unused: true, Help: "lock shared with dehydrated"},
 		{Name: "LOCK_WAIT", Kind: Duration, Default: "0", Flag: "lock-wait", Help: "wait `DURATION` for another run to end"},
 
-		{Name: "CHALLENGETYPE", Kind: Word, Default: "http-01", Flag: "challenge", Help: "challenge `TYPE` by which the CA validates names",
-			check: oneOf("http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01")},
+		{Name: "CHALLENGETYPE", Kind: Word, Default: "http-01", Flag: "challenge", Help: "challenge `TYPE` by which the CA validates names; several, and PATTERN:TYPE for some names",
+			check: checkTypes},
 		{Name: "WELLKNOWN", Kind: Path, Default: "/var/www/dehydrated", Flag: "wellknown", Help: "write http-01 tokens to `DIR`, served as /.well-known/acme-challenge/"},
 		{Name: "ALPNCERTDIR", Kind: Path, Default: "$BASEDIR/alpn-certs", Flag: "alpn", Help: "write tls-alpn-01 certificates to `DIR`"},
 		{Name: "ALPN_GROUP", Kind: Word, Flag: "alpn-group", Help: "`GROUP` that may read the tls-alpn-01 certificates, instead of the directory's", check: checkGroup},
@@ -199,6 +199,17 @@ func checkAlgo(v string) error {
 	}
 	if !slices.Contains([]string{"prime256v1", "secp384r1", "secp521r1", "ed25519"}, w) {
 		return fmt.Errorf("not one of rsa, rsa2048, rsa3072, rsa4096, prime256v1, secp384r1, secp521r1, ed25519")
+	}
+	return nil
+}
+
+// checkTypes takes challenge types, and patterns with one; challenge.ParseChoice
+// knows what they mean together.
+func checkTypes(v string) error {
+	for word := range strings.FieldsSeq(v) {
+		if err := oneOf("http-01", "dns-01", "tls-alpn-01")(word[strings.LastIndexByte(word, ':')+1:]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
