@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs what `make test` needs and is missing, on Debian, as root. Services
-# that come with the packages are not started: where there is no policy-rc.d, one
-# that refuses stands in its place meanwhile.
+# tests/setup.sh [PACKAGE...]: installs what is missing of these packages, or of
+# those that `make test` needs, on Debian, as root. Services that come with the
+# packages are not started: where there is no policy-rc.d, one that refuses stands
+# in its place meanwhile.
 set -eu
 
-packages="bats gcc libc6-dev shellcheck dash openssl curl acl strace jq lighttpd dehydrated"
+packages=${*:-bats gcc libc6-dev shellcheck dash openssl curl acl strace jq lighttpd lighttpd-mod-openssl bind9 bind9-dnsutils bind9-utils dehydrated}
 policy=/usr/sbin/policy-rc.d
 mark="# arid: tests/setup.sh put this here for the time of an installation"
 
@@ -18,7 +19,7 @@ done
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
-  echo "make test needs these Debian packages, and can install them only on Debian and as root:$missing" >&2
+  echo "needed are these Debian packages, and can install them only on Debian and as root:$missing" >&2
   exit 1
 fi
 

@@ -23,7 +23,7 @@
 #   DNS_ADDR   HOST:PORT of the DNS server: A 127.0.0.1 for every name, no AAAA
 #
 # Logs of the servers are T/pebble.log, T/dns.log and T/web.log;
-# show_logs prints their ends, which bats shows when the test has failed.
+# show_logs T prints their ends, which bats shows when the test has failed.
 
 bats_require_minimum_version 1.5.0
 
@@ -145,16 +145,16 @@ start_server() {
   printf '%s\n' "$STARTED" >>"$T/pids"
 }
 
-# await_port PORT PID: until 127.0.0.1:PORT answers, at most 10 seconds, and not
-# when process PID has gone.
+# await_port PORT PID [ADDRESS]: until 127.0.0.1:PORT, or ADDRESS:PORT, answers,
+# at most 10 seconds, and not when process PID has gone.
 await_port() {
-  local tries
+  local tries address=${3:-127.0.0.1}
   for ((tries = 0; tries < 200; tries++)); do
-    (exec 4<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
+    (exec 4<>"/dev/tcp/$address/$1") 2>/dev/null && return
     kill -0 "$2" 2>/dev/null || break
     sleep 0.05
   done
-  fail "nothing answers on 127.0.0.1:$1"
+  fail "nothing answers on $address:$1"
 }
 
 # stop_server PID: ends it, at the latest after 5 seconds with KILL.
@@ -177,13 +177,13 @@ stop_all() {
     stop_server "$pid"
   done <"$T/pids"
   rm -f "$T/pids"
-  [ -n "${BATS_TEST_COMPLETED:-}" ] || show_logs
+  [ -n "${BATS_TEST_COMPLETED:-}" ] || show_logs "$T"
 }
 
-# show_logs: the ends of the servers' logs.
+# show_logs DIR: the ends of the servers' logs there.
 show_logs() {
   local log
-  for log in "$T"/*.log; do
+  for log in "$1"/*.log; do
     [ -s "$log" ] && printf '%s\n' "--- ${log##*/}" && tail -n 30 "$log"
   done
   return 0

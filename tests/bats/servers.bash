@@ -1,0 +1,281 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034  # what is set here is for the tests
+# Real servers on the ports that arid itself looks at (53, 80 and 443), each on
+# a loopback address taken by chance: BIND, and lighttpd with TLS. Only root may
+# listen there.
+#
+#   load helper
+#   load servers
+#   setup_file()    { as_root; start_real_world; }
+#   setup()         { as_root; arid_world; }
+#   teardown()      { stop_all; show_file_logs; }
+#   teardown_file() { stop_all; }
+#
+# start_real_world starts all of it and Pebble, once for the file, and exports:
+#
+#   WEB        address of lighttpd: WEBROOT on port 80, TLS on port 443;
+#              example.test and every name in it lead there
+#   ALPN       the directory of its ssl.acme-tls-1, as the permission trap wants
+#              it: 2750 root:www-data
+#   RESOLVER   address of the BIND that Pebble and arid ask; its root zone is
+#              its own, so that nothing leaves this machine
+#   PRIMARY    address of the BIND that takes updates
+#   SECONDARY  address of one that has slow.test too, as it was at the start:
+#              what is new arrives with `transfer`
+#   NOBODY     an address where nothing answers
+#   TSIG       BIND key file; the key may change TXT records in every zone
+#   TSIG_POOR  the same for a key that the servers know, and that may do nothing
+#
+# Zones, all on PRIMARY:
+#
+#   example.test     the ordinary one; has wildcard addresses, and CNAMEs:
+#                    _acme-challenge.cname to cname.acme.other.test,
+#                    _acme-challenge.loop to itself by way of another,
+#                    _acme-challenge.lost to a name nobody serves
+#   acme.other.test  what the CNAME leads to
+#   slow.test        on SECONDARY too, and the resolver asks only that one
+#   dead.test        says that its only server is NOBODY; the resolver knows better
+#   lame.test        delegated to PRIMARY, which does not serve it
+#
+# Every other name does not exist.
+
+# as_root: skips what only root can do.
+as_root() { [ "$(id -u)" -eq 0 ] || skip "needs root, for ports 53, 80 and 443 of a loopback address"; }
+
+# start_real_world [ipv6]: all of the above, and Pebble. With "ipv6" lighttpd has
+# TLS on [::1] too, and IPV6 is "yes" where that can be.
+start_real_world() {
+  take_addresses WEB RESOLVER PRIMARY SECONDARY NOBODY
+  start_bind
+  ALPN=$T/alpn
+  install -d -m 2750 -g www-data "$ALPN"
+  start_tls_web "$WEB" "$ALPN" "${1:-}"
+  DNS_ADDR=$RESOLVER:53 HTTP_PORT=80 TLS_PORT=443
+  start_pebble 0
+  FILE_T=$T
+  export WEB RESOLVER PRIMARY SECONDARY NOBODY TSIG TSIG_POOR ALPN WEBROOT WELLKNOWN IPV6
+  export DNS_ADDR HTTP_PORT TLS_PORT DIRECTORY CA_FILE MGMT FILE_T
+}
+
+# show_file_logs: of the servers that serve the whole file, if the test failed.
+show_file_logs() {
+  [ -n "${BATS_TEST_COMPLETED:-}" ] || show_logs "$FILE_T"
+}
+
+# take_addresses NAME...: sets each variable to an address of 127.0.0.0/8, all
+# different, where nothing answers on the ports 53, 80 and 443.
+take_addresses() {
+  local _address _tries=0 _taken=" "
+  while (($#)); do
+    ((_tries++ < 100)) || fail "no loopback address is free on the ports 53, 80 and 443: does a server of this host listen on all addresses?"
+    _address=127.$((RANDOM % 250 + 2)).$((RANDOM % 250 + 2)).$((RANDOM % 250 + 2))
+    [[ $_taken != *" $_address "* ]] || continue
+    if answers "$_address" 53 || answers "$_address" 80 || answers "$_address" 443; then
+      continue
+    fi
+    _taken+="$_address "
+    printf -v "$1" %s "$_address"
+    shift
+  done
+}
+
+# answers ADDRESS PORT: is somebody listening there?
+answers() { (exec 4<>"/dev/tcp/$1/$2") 2>/dev/null; }
+
+# await_free ADDRESS PORT: until nobody listens there, such as another run of
+# these tests; at most 60 seconds.
+await_free() {
+  local tries
+  for ((tries = 0; tries < 120; tries++)); do
+    answers "$1" "$2" || return 0
+    sleep 0.5
+  done
+  fail "[$1]:$2 is needed here, and taken"
+}
+
+# await_line LOG TEXT PID: until T/LOG has a line with TEXT, at most 10 seconds,
+# and not when process PID has gone.
+await_line() {
+  local tries
+  for ((tries = 0; tries < 200; tries++)); do
+    ! grep -qF -- "$2" "$T/$1" || return 0
+    kill -0 "$3" 2>/dev/null || break
+    sleep 0.05
+  done
+  fail "no line with \"$2\" in $1"
+}
+
+# open_way DIR: the directories above it are opened for other users.
+open_way() {
+  local dir=$1
+  while dir=$(dirname "$dir") && [ "$dir" != / ] && [ "$dir" != /tmp ]; do
+    chmod a+x "$dir"
+  done
+}
+
+# start_bind: the three servers. Needs their addresses, WEB and NOBODY. Sets
+# TSIG, TSIG_POOR.
+start_bind() {
+  TSIG=$T/tsig.key TSIG_POOR=$T/tsig-poor.key
+  tsig-keygen -a hmac-sha256 arid-test >"$TSIG"
+  tsig-keygen -a hmac-sha256 poor-test >"$TSIG_POOR"
+  tsig-keygen -a hmac-sha256 rndc >"$T/rndc.key"
+  # A copy: where AppArmor looks after named, it may not read our files.
+  install -m 755 "$(command -v named)" "$T/named"
+
+  local zone
+  for zone in example.test acme.other.test slow.test dead.test; do
+    mkdir -p "$T/primary"
+    zone_file "$zone" >"$T/primary/$zone"
+    printf 'zone "%s" { type primary; file "%s"; update-policy { grant arid-test wildcard *.%s TXT; }; };\n' "$zone" "$zone" "$zone"
+  done >"$T/primary.zones"
+  cat >"$T/secondary.zones" <<EOC
+zone "slow.test" { type secondary; file "slow.test"; primaries { $PRIMARY; }; };
+EOC
+  mkdir -p "$T/resolver"
+  root_zone >"$T/resolver/root"
+  cat >"$T/resolver.zones" <<EOC
+zone "." { type primary; file "root"; };
+zone "slow.test" { type static-stub; server-addresses { $SECONDARY; }; };
+zone "dead.test" { type static-stub; server-addresses { $PRIMARY; }; };
+EOC
+  start_named primary "$PRIMARY" no " running"
+  start_named secondary "$SECONDARY" no "zone slow.test/IN: transferred serial"
+  start_named resolver "$RESOLVER" yes " running"
+}
+
+# start_named NAME ADDRESS RECURSION LINE: with the zones in T/NAME.zones, until
+# LINE stands in its log; `rndc_at NAME` speaks to it. BIND listens on addresses of
+# interfaces only, so it gets a port of 127.0.0.1 and a relay.
+start_named() {
+  local port control pid
+  take_ports port control
+  mkdir -p "$T/$1"
+  printf '%s\n' "$control" >"$T/$1.control"
+  cat >"$T/$1.conf" <<EOC
+include "$TSIG";
+include "$TSIG_POOR";
+include "$T/rndc.key";
+controls { inet 127.0.0.1 port $control allow { any; } keys { "rndc"; }; };
+options {
+  directory "$T/$1";
+  pid-file none;
+  session-keyfile none;
+  listen-on port $port { 127.0.0.1; };
+  listen-on-v6 { none; };
+  recursion $3;
+  dnssec-validation no;
+  empty-zones-enable no;
+  notify no;
+  allow-transfer { any; };
+};
+include "$T/$1.zones";
+EOC
+  start_server "$1.log" "$T/named" -g -n 1 -c "$T/$1.conf"
+  pid=$STARTED
+  start_server "$1-relay.log" relay "$2:53" "127.0.0.1:$port"
+  await_port 53 "$STARTED" "$2"
+  await_line "$1.log" "$4" "$pid"
+}
+
+# zone_file ZONE: prints what PRIMARY starts with.
+zone_file() {
+  local server=$PRIMARY
+  [ "$1" != dead.test ] || server=$NOBODY
+  cat <<EOC
+\$TTL 60
+@ SOA ns1 hostmaster 1 86400 3600 604800 300
+@ NS ns1
+ns1 A $server
+@ A $WEB
+_acme-challenge.busy TXT "of somebody else"
+EOC
+  case $1 in
+    slow.test) printf '@ NS ns2\nns2 A %s\n' "$SECONDARY" ;;
+    example.test) cat <<EOC
+* A $WEB
+_acme-challenge.cname CNAME cname.acme.other.test.
+_acme-challenge.loop CNAME _acme-challenge.loop2
+_acme-challenge.loop2 CNAME _acme-challenge.loop
+_acme-challenge.lost CNAME lost.nowhere.invalid.
+nobody A $NOBODY
+noaddress TXT "a name without an address"
+EOC
+      ;;
+  esac
+}
+
+# root_zone: prints what the resolver starts with.
+root_zone() {
+  cat <<EOC
+\$TTL 60
+@ SOA ns.root.test. hostmaster.root.test. 1 86400 3600 604800 300
+@ NS ns.root.test.
+ns.root.test. A $RESOLVER
+EOC
+  local zone
+  for zone in example.test acme.other.test slow.test lame.test dead.test; do
+    printf '%s. NS ns1.%s.\nns1.%s. A %s\n' "$zone" "$zone" "$zone" "$PRIMARY"
+  done
+}
+
+# rndc_at NAME WORD...: tells the BIND of that name (primary, secondary, resolver).
+rndc_at() {
+  local name=$1
+  shift
+  rndc -s 127.0.0.1 -p "$(cat "$FILE_T/$name.control")" -k "$FILE_T/rndc.key" "$@"
+}
+
+# transfer: SECONDARY gets what is new in slow.test.
+transfer() { rndc_at secondary retransfer slow.test; }
+
+# forget: the resolver's cache is emptied.
+forget() { rndc_at resolver flush; }
+
+# txt_at ADDRESS NAME: the texts that the server there has itself, one a line.
+txt_at() { dig +norecurse +short +time=2 +tries=2 "@$1" "$2" TXT; }
+
+# zone_txt ZONE: every TXT record that PRIMARY has in it, in order.
+zone_txt() { dig +noall +answer "@$PRIMARY" "$1" AXFR | awk '$4 == "TXT"' | sort; }
+
+# put_txt NAME TEXT, cut_txt NAME [TEXT]: by nsupdate at PRIMARY.
+put_txt() { printf 'server %s\nupdate add %s. 60 TXT "%s"\nsend\n' "$PRIMARY" "$1" "$2" | nsupdate -k "$TSIG"; }
+cut_txt() { printf 'server %s\nupdate delete %s. TXT %s\nsend\n' "$PRIMARY" "$1" "${2:+\"$2\"}" | nsupdate -k "$TSIG"; }
+
+# start_tls_web ADDRESS [DIR [ipv6]]: lighttpd with WEBROOT on port 80, and on
+# port 443 with an ordinary certificate for everybody, and with what is in DIR
+# for acme-tls/1 (with no DIR, or an empty word, it does not know acme-tls/1).
+# With "ipv6" on [::1]:443 too where there is IPv6. Sets WEBROOT, WELLKNOWN, IPV6,
+# WEB_PID.
+start_tls_web() {
+  WEBROOT=$T/webroot-$1
+  WELLKNOWN=$WEBROOT/.well-known/acme-challenge
+  mkdir -p "$WELLKNOWN"
+  chmod 755 "$WEBROOT" "$WEBROOT/.well-known" "$WELLKNOWN"
+  open_way "$WEBROOT"
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=ordinary.test" \
+    -addext "subjectAltName=DNS:ordinary.test" -keyout "$T/ordinary.key" -out "$T/ordinary.pem" 2>"$T/openssl.log" ||
+    fail "openssl: $(cat "$T/openssl.log")"
+  IPV6=no
+  if [ "${3:-}" = ipv6 ] && grep -q ' lo$' /proc/net/if_inet6 2>/dev/null; then
+    IPV6=yes
+    await_free ::1 443
+  fi
+  local socket
+  {
+    printf 'server.bind = "%s"\nserver.port = 80\nserver.document-root = "%s"\n' "$1" "$WEBROOT"
+    printf 'server.modules = ("mod_openssl")\nmimetype.assign = ("" => "application/octet-stream")\n'
+    printf 'server.username = "www-data"\nserver.groupname = "www-data"\n'
+    for socket in "$1:443" "[::1]:443"; do
+      [ "$IPV6" = yes ] || [ "$socket" = "$1:443" ] || continue
+      # shellcheck disable=SC2016  # lighttpd's variable
+      printf '$SERVER["socket"] == "%s" {\n  ssl.engine = "enable"\n' "$socket"
+      printf '  ssl.pemfile = "%s"\n  ssl.privkey = "%s"\n' "$T/ordinary.pem" "$T/ordinary.key"
+      [ -z "${2:-}" ] || printf '  ssl.acme-tls-1 = "%s"\n' "$2"
+      printf '}\n'
+    done
+  } >"$T/tls-web-$1.conf"
+  start_server web.log lighttpd -D -f "$T/tls-web-$1.conf"
+  WEB_PID=$STARTED
+  await_port 443 "$WEB_PID" "$1"
+}
