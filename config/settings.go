@@ -88,6 +88,7 @@ func Known() []Setting {
 		{Name: "DNS_TTL", Kind: Integer, Default: "60", Help: "seconds that resolvers may keep a record of arid's", check: between(0, 86400)},
 		{Name: "DNS_WAIT", Kind: Duration, Default: "120s", Flag: "dns-wait", Help: "look for dns-01 records at the authoritative servers for at most `DURATION`, 0 not at all"},
 		{Name: "DNS_RESOLVER", Kind: Word, Flag: "dns-resolver", Help: "ask `HOST[:PORT]` for names instead of the system's resolvers", check: checkHost},
+		{Name: "DNS_PORT", Kind: Integer, Default: "53", Help: "port of authoritative name servers", check: between(1, 65535)},
 		{Name: "HOOK", Kind: Word, Flag: "hook", Help: "call `PROGRAM` at each step, or a function of the config file"},
 		{Name: "HOOK_CHAIN", Kind: Bool, Default: "no", Flag: "hook-chain", Help: "call the hook once for all challenges"},
 		{Name: "HOOK_TIMEOUT", Kind: Duration, Default: "1h", Help: "end a hook after this time, 0 never"},
