@@ -35,3 +35,6 @@ func (k tsigProvider) Verify(message []byte, t *mdns.TSIG) error {
 	}
 	return nil
 }
+
+// TSIG signs and verifies messages with the key, for a server that knows it.
+func (k *Key) TSIG() mdns.TsigProvider { return tsigProvider{k} }
