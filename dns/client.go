@@ -192,7 +192,11 @@ func (x *exchange) tcp(ctx context.Context, server string) (*mdns.Msg, error) {
 	if err != nil {
 		return nil, fmt.Errorf("TCP: %w", reason(ctx, err))
 	}
-	return x.read(raw)
+	m, err := x.read(raw)
+	if m != nil && m.Truncated {
+		return nil, errors.New("TCP: the answer is cut short")
+	}
+	return m, err
 }
 
 func (x *exchange) overStream(conn io.ReadWriter) ([]byte, error) {
@@ -219,7 +223,7 @@ func (x *exchange) read(raw []byte) (*mdns.Msg, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case x.key == nil || m.Truncated:
+	case x.key == nil:
 		return m, nil
 	case m.IsTsig() != nil:
 		return m, mdns.TsigVerifyWithProvider(slices.Clone(raw), x.key, x.mac, false)

@@ -24,20 +24,27 @@ type Sight struct {
 // seconds are enough for all. The sights come in the order of p.Servers.
 func (c *Client) Look(ctx context.Context, p *Place) []Sight {
 	sights := make([]Sight, len(p.Servers))
-	name := mdns.CanonicalName(p.Name)
-	q := newQuestion(name, mdns.TypeTXT, false)
 	errs := sideBySide(maxSide, len(p.Servers), func(i int) error {
-		sights[i].Server = p.Servers[i]
-		m, err := c.ask(ctx, q, p.Servers[i].Address.String())
-		if err == nil {
-			sights[i].Values, err = readTXT(m, name)
-		}
-		return err
+		sights[i] = c.look(ctx, p.Name, p.Servers[i])
+		return nil
 	})
 	for i, err := range errs {
-		sights[i].Err = err
+		if err != nil { // a panic
+			sights[i] = Sight{Server: p.Servers[i], Err: err}
+		}
 	}
 	return sights
+}
+
+func (c *Client) look(ctx context.Context, name string, server Server) Sight {
+	s := Sight{Server: server}
+	name = mdns.CanonicalName(name)
+	m, err := c.ask(ctx, newQuestion(name, mdns.TypeTXT, false), server.Address.String())
+	if err == nil {
+		s.Values, err = readTXT(m, name)
+	}
+	s.Err = err
+	return s
 }
 
 // readTXT reads the TXT records of name, and of no other name, in an answer of

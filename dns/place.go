@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,7 +30,7 @@ type Place struct {
 	Name    string
 	Zone    string
 	Primary string   // SOA MNAME
-	Servers []Server // every NS at every address; sorted, never empty
+	Servers []Server // every NS at every address, no address twice; sorted, never empty
 }
 
 // Server is one address of a name server.
@@ -240,10 +241,14 @@ func (f *finder) serve(ctx context.Context, name string, servers []string, glue 
 		return err
 	})
 	z := &authority{name: name}
+	seen := map[netip.Addr]bool{}
 	unreachable := &UnreachableError{Zone: bare(name)}
 	for i, server := range servers {
 		for _, a := range found[i] {
-			z.servers = append(z.servers, Server{bare(server), netip.AddrPortFrom(a, uint16(port))})
+			if !seen[a] {
+				z.servers = append(z.servers, Server{bare(server), netip.AddrPortFrom(a, uint16(port))})
+			}
+			seen[a] = true
 		}
 		unreachable.Sights = append(unreachable.Sights, Sight{Server: Server{Name: bare(server)}, Err: errs[i]})
 	}
@@ -290,21 +295,25 @@ type step struct {
 // step asks all servers of the zone for the name's SOA, whose answer tells the
 // zone even if nothing is there, and takes the first answer that can be used.
 func (f *finder) step(ctx context.Context, z *authority, name string) (step, error) {
-	return first(ctx, f.client, z, name, mdns.TypeSOA, func(m *mdns.Msg) (step, error) {
+	return first(ctx, f, z, name, mdns.TypeSOA, func(m *mdns.Msg) (step, error) {
 		return readStep(m, z.name, name)
 	})
 }
 
 // first asks all servers of a zone, side by side, and returns what use makes of
-// the first answer that it takes. The error is an *UnreachableError.
-func first[T any](ctx context.Context, c *Client, z *authority, name string, kind uint16, use func(*mdns.Msg) (T, error)) (T, error) {
+// the first answer that it takes. The error is an *UnreachableError; a zone all
+// of whose servers were silent is not waited for again.
+func first[T any](ctx context.Context, f *finder, z *authority, name string, kind uint16, use func(*mdns.Msg) (T, error)) (T, error) {
+	var result T
+	if dead, ok := f.dead.Load(z.name); ok {
+		return result, dead.(error)
+	}
 	asking, enough := context.WithCancel(ctx)
 	defer enough()
 	var once sync.Once
-	var result T
 	q := newQuestion(name, kind, false)
 	errs := sideBySide(maxSide, len(z.servers), func(i int) error {
-		m, err := c.ask(asking, q, z.servers[i].Address.String())
+		m, err := f.client.ask(asking, q, z.servers[i].Address.String())
 		if err != nil {
 			return err
 		}
@@ -318,8 +327,13 @@ func first[T any](ctx context.Context, c *Client, z *authority, name string, kin
 		return result, nil
 	}
 	failed := &UnreachableError{Zone: bare(z.name)}
+	silent := ctx.Err() == nil
 	for i, err := range errs {
 		failed.Sights = append(failed.Sights, Sight{Server: z.servers[i], Err: err})
+		silent = silent && errors.Is(err, os.ErrDeadlineExceeded)
+	}
+	if silent {
+		f.dead.Store(z.name, failed)
 	}
 	return result, failed
 }
@@ -395,7 +409,7 @@ func (f *finder) settle(ctx context.Context, z *authority, s step, name string) 
 	p := &Place{Name: bare(name)}
 	if s.soa == nil {
 		// No SOA beside "there is nothing": the zone's own will tell.
-		s.soa, _ = first(ctx, f.client, z, z.name, mdns.TypeSOA, func(m *mdns.Msg) (*mdns.SOA, error) {
+		s.soa, _ = first(ctx, f, z, z.name, mdns.TypeSOA, func(m *mdns.Msg) (*mdns.SOA, error) {
 			apex, err := readStep(m, z.name, z.name)
 			return apex.soa, err
 		})
@@ -417,7 +431,7 @@ func (f *finder) settle(ctx context.Context, z *authority, s step, name string) 
 // they tell them.
 func (f *finder) lower(ctx context.Context, upper *authority, name string) *authority {
 	z := &authority{name, upper.servers}
-	m, err := first(ctx, f.client, z, name, mdns.TypeNS, func(m *mdns.Msg) (*mdns.Msg, error) {
+	m, err := first(ctx, f, z, name, mdns.TypeNS, func(m *mdns.Msg) (*mdns.Msg, error) {
 		if !m.Authoritative || len(serversOf(m.Answer, name)) == 0 {
 			return nil, errNotInCharge
 		}

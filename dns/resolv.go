@@ -91,6 +91,7 @@ func (c *Client) Addresses(ctx context.Context, name string) ([]netip.Addr, erro
 type finder struct {
 	client *Client
 	best   atomic.Int32 // of the resolvers: who answered last
+	dead   sync.Map     // zone to *UnreachableError: its servers are silent
 
 	mu    sync.Mutex
 	asked map[mdns.Question]func() (*mdns.Msg, error)
