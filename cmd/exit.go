@@ -10,6 +10,7 @@ import (
 	"arid/acme"
 	"arid/challenge"
 	"arid/config"
+	"arid/dns"
 	"arid/hooks"
 	"arid/internal/atomicfile"
 	"arid/internal/guard"
@@ -53,6 +54,16 @@ func exitStatus(err error) int {
 		return statusIO
 	case is[*acme.TemporaryError](err), is[*atomicfile.LockedError](err), errors.Is(err, context.DeadlineExceeded):
 		return statusLater
+	case is[*dns.UpdateError](err):
+		var u *dns.UpdateError
+		if errors.As(err, &u); u.Temporary() {
+			return statusLater
+		}
+		return statusConfig
+	case is[*dns.UnseenError](err), is[*dns.UnreachableError](err), is[*dns.ResolverError](err):
+		return statusLater
+	case is[*dns.ZoneError](err), is[*dns.ChainError](err):
+		return statusConfig
 	case is[*acme.ProtocolError](err):
 		return statusProtocol
 	case is[*issue.ValidationError](err), is[*issue.OrderError](err):

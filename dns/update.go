@@ -34,7 +34,7 @@ type Updater struct {
 // Bounds of one update.
 const (
 	updateTime = 10 * time.Second // for one server to connect, and again to answer
-	maxTries   = 6                // servers of a zone, in turn
+	maxSends   = 6                // servers of a zone, in turn
 	fudge      = 300              // seconds by which the clocks may differ (RFC 8945 §10)
 )
 
@@ -228,7 +228,7 @@ func (u *Updater) send(ctx context.Context, p *Place, servers []Server, m *mdns.
 		others = slices.DeleteFunc(slices.Clone(p.Servers), func(s Server) bool { return s.Name == p.Primary })
 	}
 	for i, to := range slices.Concat(servers, others) {
-		if i == maxTries || i > 0 && ctx.Err() != nil {
+		if i == maxSends || i > 0 && ctx.Err() != nil {
 			break
 		}
 		e := &UpdateError{Server: title(to), Zone: p.Zone, Name: p.Name}
