@@ -57,9 +57,14 @@ func TestEveryCommandAndFlagIsInTheDocs(t *testing.T) {
 func TestEverySettingIsInTheDocsAndItsFlagExists(t *testing.T) {
 	text := page(t, "settings.md")
 	flags := map[string]bool{"base": true}
-	for _, c := range commands().Commands() {
+	var look func(c *cobra.Command)
+	look = func(c *cobra.Command) {
 		c.LocalFlags().VisitAll(func(f *pflag.Flag) { flags[f.Name] = true })
+		for _, sub := range c.Commands() {
+			look(sub)
+		}
 	}
+	look(commands())
 	for _, s := range config.Known() {
 		row := fmt.Sprintf("| `%s` |", s.Name)
 		if s.Unused == strings.Contains(text, row) {

@@ -77,7 +77,7 @@ func (a *app) root() *cobra.Command {
 	}
 
 	root.AddCommand(a.signCommand(), a.revokeCommand(), a.registerCommand(),
-		a.rehearseCommand(), a.configCommand(), a.versionCommand())
+		a.rehearseCommand(), a.dnsCommand(), a.configCommand(), a.versionCommand())
 	ownHelpers(root)
 	return root
 }
