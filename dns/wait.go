@@ -17,7 +17,7 @@ const (
 	firstPause = time.Second
 	maxPause   = 10 * time.Second
 
-	maxTries  = 2  // at a server that does not answer, one after the other
+	maxSilent = 2  // tries in a row at a server that does not answer
 	maxPlaces = 16 // to find at a time
 	maxVisit  = 8  // questions to one server at a time
 	maxTold   = 3  // in one line
@@ -130,9 +130,19 @@ func (s Sight) shows(values []string) bool {
 // nil: all of them show all. Otherwise it is an *UnseenError, or the context's
 // cause if ctx was cancelled.
 func (c *Client) Wait(ctx context.Context, records []Record) error {
+	return c.see(ctx, records, func(pause time.Duration) bool { return sleep(ctx, pause) })
+}
+
+// See is Wait with one look and no more.
+func (c *Client) See(ctx context.Context, records []Record) error {
+	return c.see(ctx, records, func(time.Duration) bool { return false })
+}
+
+// see looks, and again as long as that may help and again says so.
+func (c *Client) see(ctx context.Context, records []Record, again func(pause time.Duration) bool) error {
 	spots := c.spots(ctx, records)
 	w := newWatch(c, spots)
-	for pause := firstPause; w.round(ctx) && sleep(ctx, pause); pause = min(2*pause, maxPause) {
+	for pause := firstPause; w.round(ctx) && again(pause); pause = min(2*pause, maxPause) {
 	}
 	if ctx.Err() == context.Canceled {
 		return context.Cause(ctx)
@@ -265,7 +275,7 @@ func newWatch(c *Client, spots []*Unseen) *watch {
 func (p *post) shows() bool { return p.asked && p.sight.Err == nil && p.sight.shows(p.spot.Values) }
 
 // pending tells whether to look once more.
-func (p *post) pending() bool { return p.tries < maxTries && !p.shows() }
+func (p *post) pending() bool { return p.tries < maxSilent && !p.shows() }
 
 // round looks at every server that still has something to show, and tells
 // whether there are such servers afterwards.
@@ -301,7 +311,7 @@ func (w *watch) visit(ctx context.Context, posts []*post) {
 	})
 	for i, err := range errs {
 		if err != nil { // a panic
-			posts[i].sight.Err, posts[i].tries = err, maxTries
+			posts[i].sight.Err, posts[i].tries = err, maxSilent
 		}
 	}
 }
@@ -312,7 +322,7 @@ func (p *post) note(s Sight) {
 	if s.Err == nil {
 		p.tries = 0
 	}
-	if s.Err == nil || !p.asked || p.tries >= maxTries {
+	if s.Err == nil || !p.asked || p.tries >= maxSilent {
 		p.sight = s
 	}
 	p.asked = true
