@@ -27,16 +27,18 @@ import (
 	"github.com/letsencrypt/pebble/v2/va"
 	"github.com/letsencrypt/pebble/v2/wfe"
 
+	"arid/dns"
 	"arid/internal/guard"
 )
 
 // CAOptions says where the CA looks for proof, and what it tells of its work.
 type CAOptions struct {
-	HTTPPort int    // where it connects for http-01 (public CAs: 80)
-	TLSPort  int    // where it connects for tls-alpn-01 (public CAs: 443)
-	DNS      string // HOST:PORT of a resolver that it asks over TCP; "" = its own, for which every name is 127.0.0.1
-	Profile  string // the one profile that it offers; "" = "default". Certificates live 90 days
-	Strict   bool   // refuse what RFC 8555 bids and most CAs let pass, as a challenge's body that is not {}
+	HTTPPort int      // where it connects for http-01 (public CAs: 80)
+	TLSPort  int      // where it connects for tls-alpn-01 (public CAs: 443)
+	DNS      string   // HOST:PORT of a resolver that it asks over TCP; "" = its own, for which every name is 127.0.0.1
+	Key      *dns.Key // who signs updates of its own DNS; nil: nobody. Unsigned ones are taken always
+	Profile  string   // the one profile that it offers; "" = "default". Certificates live 90 days
+	Strict   bool     // refuse what RFC 8555 bids and most CAs let pass, as a challenge's body that is not {}
 
 	Log func(line string) // one call per line the CA logs, never two at once; nil = none
 }
@@ -72,7 +74,11 @@ func (c *CA) start(ctx context.Context, o CAOptions) error {
 		logger.SetOutput(lines(o.Log))
 	}
 	if c.resolver == "" {
-		if err := c.startDNS(ctx); err != nil {
+		names := newNames(logger)
+		if o.Key != nil {
+			names.key = o.Key.TSIG()
+		}
+		if err := c.startDNS(ctx, names); err != nil {
 			return err
 		}
 	}
@@ -104,8 +110,18 @@ func (c *CA) start(ctx context.Context, o CAOptions) error {
 func (c *CA) URL() string { return "https://" + c.address + wfe.DirectoryPath }
 
 // Resolver is the HOST:PORT that the CA asks about names. The CA's own answers
-// over UDP too.
+// over UDP too, is the authoritative server of all names as well, and takes
+// updates of TXT records (RFC 2136).
 func (c *CA) Resolver() string { return c.resolver }
+
+// DNS sees names as the CA does: it knows no other server than the CA's.
+func (c *CA) DNS() *dns.Client {
+	client := &dns.Client{Resolvers: []string{c.resolver}}
+	if _, port, err := net.SplitHostPort(c.resolver); err == nil {
+		client.Port = port
+	}
+	return client
+}
 
 // Roots holds the root of the certificates that the CA issues, to verify them.
 func (c *CA) Roots() *x509.CertPool { return poolOf(c.root) }

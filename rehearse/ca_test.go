@@ -14,8 +14,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/miekg/dns"
 )
 
 func TestCADirectory(t *testing.T) {
@@ -158,39 +156,6 @@ func TestCACancelledStart(t *testing.T) {
 	}
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want context.Canceled", err)
-	}
-}
-
-func TestResolver(t *testing.T) {
-	ca := start(t, CAOptions{})
-	tests := []struct {
-		name   string
-		typ    uint16
-		answer string
-	}{
-		{"example.test.", dns.TypeA, "127.0.0.1"},
-		{"a.b.c.Example.ORG.", dns.TypeA, "127.0.0.1"},
-		{"example.test.", dns.TypeAAAA, ""},
-		{"_acme-challenge.example.test.", dns.TypeTXT, ""},
-		{"example.test.", dns.TypeCAA, ""},
-		{"example.test.", dns.TypeSOA, ""},
-	}
-	for _, network := range []string{"udp", "tcp"} {
-		client := &dns.Client{Net: network, Timeout: 5 * time.Second}
-		for _, tt := range tests {
-			reply, _, err := client.Exchange(new(dns.Msg).SetQuestion(tt.name, tt.typ), ca.Resolver())
-			if err != nil {
-				t.Fatalf("%s %s: %v", network, tt.name, err)
-			}
-			got := ""
-			for _, rr := range reply.Answer {
-				got += rr.(*dns.A).A.String()
-			}
-			if reply.Rcode != dns.RcodeSuccess || got != tt.answer {
-				t.Errorf("%s %s %s: %s %q, want NOERROR %q", network, dns.TypeToString[tt.typ], tt.name,
-					dns.RcodeToString[reply.Rcode], got, tt.answer)
-			}
-		}
 	}
 }
 
