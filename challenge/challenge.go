@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"arid/alpn"
 )
 
 // The challenge types of RFC 8555 and RFC 8737.
@@ -60,6 +62,19 @@ func Value(typ, keyAuth string) string {
 	}
 	return t.Value(keyAuth)
 }
+
+// HookName is what hooks are told an identifier is called: itself, and with
+// tls-alpn-01 the name by which the CA asks for it.
+func HookName(typ, name string) string {
+	if typ == TLSALPN01 {
+		return alpn.ServerName(name)
+	}
+	return name
+}
+
+// Record is the name of the TXT record that proves a name, which stands here
+// without its "*." (RFC 8555 §8.4).
+func Record(name string) string { return "_acme-challenge." + name }
 
 // CheckLocal refuses what no CA could validate: an unknown type, a wildcard
 // with a type that looks at one host, an address with one that looks at the DNS.

@@ -1,14 +1,17 @@
 package cmd
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"arid/account"
 	"arid/acme"
 	"arid/issue"
+	"arid/report"
 )
 
 // hints are what the user might do about an error, a line each.
@@ -41,46 +44,50 @@ func hints(err error) (lines []string) {
 	if errors.As(err, &terms) {
 		lines = append(lines, "if you agree to them, say --accept-terms")
 	}
-	port := 80 // RFC 8555 §8.3
-	var rehearsal *rehearsalError
-	if errors.As(err, &rehearsal) {
-		port = rehearsal.httpPort
-	}
-	var deploy *issue.DeployError
-	if errors.As(err, &deploy) && rehearsal == nil {
+	if is[*issue.DeployError](err) && !is[*rehearsalError](err) {
 		lines = append(lines, "the certificate is issued all the same; the next run repeats what failed")
-	}
-	var validation *issue.ValidationError
-	if errors.As(err, &validation) {
-		for _, f := range validation.First() {
-			if hint := validationHint(f, port); hint != "" {
-				lines = append(lines, hint)
-			}
-		}
 	}
 	return lines
 }
 
-// validationHint says what to look at after a refused challenge; port is where
-// the CA looks for http-01, 0 where arid itself answers.
-func validationHint(f issue.Failure, port int) string {
-	if f.Problem == nil {
-		return ""
+// blame is one thing that went wrong, as it is told.
+type blame struct {
+	text  string
+	notes []report.Note
+}
+
+// blames are what went wrong: mostly one thing, after a validation one for each
+// name that failed.
+func blames(err error) (all []blame) {
+	var notes []report.Note
+	for _, hint := range hints(err) {
+		notes = append(notes, report.Note{Label: "hint", Text: hint})
 	}
-	switch f.Problem.Short() {
-	case "connection":
-		if port == 0 {
-			return "without --http-port arid answers itself, on 127.0.0.1 alone"
-		}
-		return fmt.Sprintf("is a web server answering on port %d for %q, from everywhere?", port, f.Name)
-	case "dns":
-		return fmt.Sprintf("does %q resolve, for everybody?", f.Name)
-	case "caa":
-		return fmt.Sprintf("a CAA record of %q forbids this CA", f.Name)
-	case "unauthorized":
-		if f.Type == "http-01" {
-			return fmt.Sprintf("does http://%s/.well-known/acme-challenge/ show the files of WELLKNOWN?", f.Name)
-		}
+	var validation *issue.ValidationError
+	if !errors.As(err, &validation) || len(validation.Failures) == 0 {
+		return []blame{{err.Error(), notes}}
 	}
-	return ""
+	first := validation.First()
+	certificate, _, _ := strings.Cut(err.Error(), validation.Error())
+	certificate = cmp.Or(certificate, first[0].Name+": ")
+	for i, f := range first {
+		b := blame{text: f.Error()}
+		if !strings.HasPrefix(b.text, certificate) {
+			b.text = certificate + b.text
+		}
+		if f.Seen.Text != "" {
+			b.notes = append(b.notes, report.Note{Label: "seen", Text: f.Seen.Text})
+		}
+		if hint := validationHint(f); hint != "" {
+			b.notes = append(b.notes, report.Note{Label: "hint", Text: hint})
+		}
+		if i == 0 {
+			b.notes = append(b.notes, notes...)
+		}
+		all = append(all, b)
+	}
+	if more := len(validation.Failures) - len(first); more > 0 {
+		all = append(all, blame{text: fmt.Sprintf("%sand %d more names could not be validated", certificate, more)})
+	}
+	return all
 }

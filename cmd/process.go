@@ -78,7 +78,9 @@ func (a *app) finish(err error) int {
 	// Another run is at work: that is no news for cron, and the status says it.
 	busy := is[*atomicfile.LockedError](err) && !a.report.Terminal() && !a.verbose
 	if err != nil && !busy {
-		a.report.Error(err.Error(), hints(err)...)
+		for _, b := range blames(err) {
+			a.report.Error(b.text, b.notes...)
+		}
 	}
 	var bug *guard.Panic
 	if errors.As(err, &bug) && a.verbose {

@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"arid/certs"
-	"arid/challenge"
 	"arid/issue"
 	"arid/rehearse"
 	"arid/report"
@@ -22,6 +20,7 @@ import (
 type rehearseFlags struct {
 	signFlags
 	httpPort int
+	tlsPort  int
 	dns      string
 }
 
@@ -34,12 +33,14 @@ func (a *app) rehearseCommand() *cobra.Command {
 and hooks, has it validated for real, and tells each step. No account and no
 certificate of yours is touched, and nothing is kept without --out.
 
-The CA's own DNS says that every name is this host (--dns asks a real server), and
-arid answers http-01 itself from the directory it filled; --http-port lets the CA
-ask your web server instead.`,
+The CA's own DNS says that every name is this host, and takes the updates (RFC 2136)
+of hooks, which find its address in ARID_DNS_SERVER; --dns asks a server of yours
+instead. arid answers http-01 and tls-alpn-01 itself from the directories it
+filled; with --http-port and --tls-port the CA asks your servers.`,
 		Example: `  arid rehearse www.example.org example.org
   arid rehearse --wellknown /var/www/acme --http-port 80 www.example.org
-  arid rehearse -k ./my-hook --out /tmp/try www.example.org`,
+  arid rehearse -t tls-alpn-01 --alpn /var/lib/arid/alpn --tls-port 443 www.example.org
+  arid rehearse -t dns-01 -k ./my-dns-hook example.org '*.example.org'`,
 		GroupID: groupChallenges,
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -50,8 +51,9 @@ ask your web server instead.`,
 	flags := c.Flags()
 	flags.StringArrayVarP(&f.domains, "domain", "d", nil, "`NAME` in the certificate, as the arguments; may be repeated")
 	flags.IntVar(&f.httpPort, "http-port", 0, "your web server's `PORT` on this host, to be asked instead of arid")
+	flags.IntVar(&f.tlsPort, "tls-port", 0, "your TLS server's `PORT` on this host, to be asked instead of arid")
 	flags.StringVar(&f.dns, "dns", "", "resolve names at `HOST:PORT` instead of saying that every name is this host")
-	settingFlags(c, slices.Concat(validateSettings, []string{"KEY_ALGO", "OCSP_MUST_STAPLE", "CERTDIR", "TIMEOUT"})...)
+	settingFlags(c, slices.Concat(validateSettings, []string{"DNS_UPDATE", "DNS_SERVER", "DNS_ZONE", "DNS_KEY_FILE", "DNS_WAIT", "KEY_ALGO", "OCSP_MUST_STAPLE", "CERTDIR", "TIMEOUT"})...)
 	return c
 }
 
@@ -59,13 +61,8 @@ func (a *app) rehearse(c *cobra.Command, f *rehearseFlags, words []string) (err 
 	if len(words) == 0 {
 		return &usageError{what: "no name given", hint: "arid rehearse NAME…"}
 	}
-	if f.httpPort < 0 || f.httpPort > 65535 {
-		return &usageError{what: fmt.Sprintf("--http-port: %d is no port", f.httpPort)}
-	}
-	if f.dns != "" {
-		if host, port, err := net.SplitHostPort(f.dns); err != nil || host == "" || port == "" {
-			return &usageError{what: fmt.Sprintf("--dns: %q is not HOST:PORT", f.dns)}
-		}
+	if err := f.check(); err != nil {
+		return err
 	}
 	room, err := os.MkdirTemp("", "arid-rehearse-")
 	if err != nil {
@@ -82,21 +79,22 @@ func (a *app) rehearse(c *cobra.Command, f *rehearseFlags, words []string) (err 
 	if err := a.load(c, "sign_domains", own); err != nil {
 		return err
 	}
-	if !a.settings.Set("WELLKNOWN") && f.httpPort == 0 {
-		wellKnown := filepath.Join(room, "wellknown")
-		if err := os.Mkdir(wellKnown, 0o777); err != nil {
-			return err
-		}
-		if err := a.settings.Override("WELLKNOWN", wellKnown); err != nil {
-			return err
-		}
+	if err := a.ownDir("WELLKNOWN", f.httpPort, room); err != nil {
+		return err
+	}
+	if err := a.ownDir("ALPNCERTDIR", f.tlsPort, room); err != nil {
+		return err
 	}
 	r, err := a.rehearsal(f, words)
 	if err != nil {
 		return err
 	}
 	a.report.Explain("rehearse", "a CA is started inside this process; your real CA hears nothing of this")
-	options := rehearse.CAOptions{HTTPPort: f.httpPort, DNS: f.dns, Profile: r.Profile, Strict: true}
+	updater, err := a.updater()
+	if err != nil {
+		return err
+	}
+	options := rehearse.CAOptions{HTTPPort: f.httpPort, TLSPort: f.tlsPort, DNS: f.dns, Key: updater.Key, Profile: r.Profile, Strict: true}
 	result, err := rehearse.Run(c.Context(), options, room, r)
 	if result != nil {
 		if outErr := a.out(chainTable(result)); err == nil {
@@ -104,16 +102,43 @@ func (a *app) rehearse(c *cobra.Command, f *rehearseFlags, words []string) (err 
 		}
 	}
 	if err != nil {
-		return &rehearsalError{named(r.Names[0], err), f.httpPort}
+		return &rehearsalError{named(r.Names[0], err)}
 	}
 	a.sayRehearsed(result, kept)
 	return nil
 }
 
-// rehearsalError is what went wrong in a rehearsal, where some hints differ.
+// check looks at what is a rehearsal's alone.
+func (f *rehearseFlags) check() error {
+	for flag, port := range map[string]int{"--http-port": f.httpPort, "--tls-port": f.tlsPort} {
+		if port < 0 || port > 65535 {
+			return &usageError{what: fmt.Sprintf("%s: %d is no port", flag, port)}
+		}
+	}
+	if f.dns != "" {
+		if host, port, err := net.SplitHostPort(f.dns); err != nil || host == "" || port == "" {
+			return &usageError{what: fmt.Sprintf("--dns: %q is not HOST:PORT", f.dns)}
+		}
+	}
+	return nil
+}
+
+// ownDir is a directory in the rehearsal's room where the user has set none, and
+// no server of the user's is to be asked.
+func (a *app) ownDir(setting string, port int, room string) error {
+	if a.settings.Set(setting) || port != 0 {
+		return nil
+	}
+	dir := filepath.Join(room, strings.ToLower(setting))
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		return err
+	}
+	return a.settings.Override(setting, dir)
+}
+
+// rehearsalError is what went wrong in a rehearsal, which has no next run.
 type rehearsalError struct {
-	err      error
-	httpPort int // where the CA asked; 0: arid answered itself
+	err error
 }
 
 func (e *rehearsalError) Error() string { return e.err.Error() }
@@ -140,9 +165,6 @@ func (a *app) rehearsal(f *rehearseFlags, words []string) (*issue.Request, error
 	if err := a.validation(r); err != nil {
 		return nil, err
 	}
-	if r.Challenge == challenge.DNS01 && f.dns == "" {
-		return nil, a.settings.Wrong("CHALLENGETYPE", errors.New("dns-01 can be rehearsed only with --dns, against the server that your hook updates"))
-	}
 	r.Certificate, err = a.certificate("", words, r.Names)
 	return r, err
 }
@@ -152,8 +174,10 @@ var explanations = map[issue.Step]string{
 	issue.StepAccount:   "the CA knows its customers by a key; arid made one and registered it",
 	issue.StepOrder:     "arid made a private key, which never leaves this host, and told the CA which names it wants",
 	issue.StepAuthorize: "for each name the CA wants proof that it is yours, and gives a token for it",
-	issue.StepPut:       "the proof is a file that the CA can fetch over plain HTTP",
+	issue.StepPut:       "the proof goes where the CA will look: a file, a certificate or a TXT record",
 	issue.StepHook:      "your own program is called",
+	issue.StepLook:      "before the CA is told, arid looks whether the records can be seen",
+	issue.StepProbe:     "the CA refuses, so arid looks for itself",
 	issue.StepAccept:    "the proof is in place; the CA is told so and comes to look",
 	issue.StepValid:     "the CA has seen the proof",
 	issue.StepRemove:    "the proof is needed no longer",

@@ -77,7 +77,7 @@ func (a *app) root() *cobra.Command {
 	}
 
 	root.AddCommand(a.signCommand(), a.revokeCommand(), a.registerCommand(),
-		a.rehearseCommand(), a.dnsCommand(), a.configCommand(), a.versionCommand())
+		a.rehearseCommand(), a.dnsCommand(), a.configCommand(), a.versionCommand(), a.hintsTopic())
 	ownHelpers(root)
 	return root
 }
@@ -189,7 +189,8 @@ const settingOf = "setting"
 
 // Settings of the commands that order.
 var (
-	validateSettings = []string{"CHALLENGETYPE", "WELLKNOWN", "HOOK", "HOOK_CHAIN"}
+	validateSettings = []string{"CHALLENGETYPE", "WELLKNOWN", "ALPNCERTDIR", "ALPN_GROUP", "HOOK", "HOOK_CHAIN"}
+	dnsSettings      = []string{"DNS_UPDATE", "DNS_SERVER", "DNS_ZONE", "DNS_KEY_FILE", "DNS_WAIT", "DNS_RESOLVER"}
 	orderSettings    = []string{"KEY_ALGO", "ACME_PROFILE", "PREFERRED_CHAIN", "OCSP_MUST_STAPLE", "CSR_SUBJECT"}
 )
 

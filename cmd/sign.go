@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"arid/alpn"
 	"arid/certs"
 	"arid/challenge"
 	"arid/config"
@@ -22,6 +23,7 @@ import (
 	"arid/internal/atomicfile"
 	"arid/issue"
 	"arid/keys"
+	"arid/probe"
 	"arid/renew"
 )
 
@@ -44,6 +46,7 @@ is still good: then it does nothing and ends 0. The same line is what cron runs.
 With --csr the chain goes to stdout and nothing is kept.`,
 		Example: `  arid sign www.example.org example.org
   arid sign -t dns-01 -k /etc/arid/dns-hook example.org '*.example.org'
+  arid sign -t tls-alpn-01 --alpn /var/lib/arid/alpn www.example.org
   arid sign --csr request.csr > chain.pem`,
 		GroupID: groupCertificates,
 		Args:    cobra.ArbitraryArgs,
@@ -60,7 +63,7 @@ With --csr the chain goes to stdout and nothing is kept.`,
 	flags.BoolVarP(&f.force, "force", "x", false, "order anew even if it is not due")
 	f.registrationFlags.add(c)
 	caFlags(c)
-	settingFlags(c, slices.Concat(validateSettings, orderSettings, []string{"PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS"})...)
+	settingFlags(c, slices.Concat(validateSettings, dnsSettings, orderSettings, []string{"PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS"})...)
 	return c
 }
 
@@ -250,32 +253,57 @@ func (a *app) key(r *issue.Request) error {
 }
 
 // validation fills in how the names are proved, and looks whether that can work:
-// type, webroot, hook.
+// types, directories, hook, name servers.
 func (a *app) validation(r *issue.Request) (err error) {
-	r.Challenge = a.settings.Value("CHALLENGETYPE")
-	r.HookChain = a.settings.Bool("HOOK_CHAIN")
+	if r.Types, err = challenge.ParseChoice(a.settings.Value("CHALLENGETYPE")); err != nil {
+		return a.settings.Wrong("CHALLENGETYPE", err)
+	}
+	used := map[string]bool{}
 	for _, name := range r.Names {
-		if err := challenge.CheckLocal(r.Challenge, name); err != nil {
+		typ, err := r.Types.For(name)
+		if err != nil {
 			return &inputError{"name", err}
 		}
+		used[typ] = true
 	}
+	r.HookChain = a.settings.Bool("HOOK_CHAIN")
 	if r.Hooks, err = a.hooks(); err != nil {
 		return err
 	}
-	switch r.Challenge {
-	case challenge.HTTP01:
-		r.WellKnown = a.path("WELLKNOWN")
+	r.WellKnown, r.ALPNDir, r.ALPNGroup = a.path("WELLKNOWN"), a.path("ALPNCERTDIR"), a.settings.Value("ALPN_GROUP")
+	if used[challenge.HTTP01] {
 		dir, err := challenge.OpenHTTPDir(r.WellKnown)
 		if err != nil {
 			return a.from("WELLKNOWN", err)
 		}
-		return dir.Close()
-	case challenge.DNS01:
-		if a.settings.Value("HOOK") == "" {
-			return a.settings.Wrong("HOOK", errors.New("dns-01 needs a hook that writes the TXT records"))
+		dir.Close()
+	}
+	if used[challenge.TLSALPN01] {
+		if err := alpn.CheckDir(r.ALPNDir, r.ALPNGroup); err != nil {
+			return a.from("ALPNCERTDIR", err)
 		}
-	default:
-		return a.settings.Wrong("CHALLENGETYPE", errors.New("not supported yet, only http-01 and dns-01 are"))
+	}
+	if r.DNS, err = a.dnsClient(); err != nil {
+		return err
+	}
+	r.Prober = &probe.Prober{DNS: r.DNS}
+	if used[challenge.DNS01] {
+		return a.records(r)
+	}
+	return nil
+}
+
+// records fills in who writes dns-01 records, and how long they are looked for.
+func (a *app) records(r *issue.Request) (err error) {
+	if r.DNSWait, err = a.settings.Duration("DNS_WAIT"); err != nil {
+		return err
+	}
+	switch {
+	case a.settings.Bool("DNS_UPDATE"):
+		r.Updater, err = a.updater()
+		return err
+	case a.settings.Value("HOOK") == "":
+		return a.settings.Wrong("HOOK", errors.New("dns-01 needs a hook that writes the TXT records, or --dns-update (DNS_UPDATE=yes)"))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"arid/acme"
+	"arid/probe"
 )
 
 // ValidationError says which identifiers the CA could not validate.
@@ -25,16 +26,23 @@ type Failure struct {
 	Type     string // challenge type
 	Problem  *acme.Problem
 	Response json.RawMessage // the challenge object
+	Seen     probe.Seen      // what arid saw itself, right after; zero if it did not look
+
+	task task
+}
+
+func (f Failure) Error() string {
+	why := "the CA gave no reason"
+	if f.Problem != nil {
+		why = f.Problem.Error()
+	}
+	return fmt.Sprintf("%s: %s: %s", f.Name, f.Type, why)
 }
 
 func (e *ValidationError) Error() string {
 	var parts []string
 	for _, f := range e.First() {
-		why := "the CA gave no reason"
-		if f.Problem != nil {
-			why = f.Problem.Error()
-		}
-		parts = append(parts, fmt.Sprintf("%s: %s: %s", f.Name, f.Type, why))
+		parts = append(parts, f.Error())
 	}
 	if more := len(e.Failures) - len(parts); more > 0 {
 		parts = append(parts, fmt.Sprintf("and %d more", more))

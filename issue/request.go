@@ -10,8 +10,11 @@ import (
 	"arid/account"
 	"arid/acme"
 	"arid/certs"
+	"arid/challenge"
+	"arid/dns"
 	"arid/hooks"
 	"arid/keys"
+	"arid/probe"
 	"arid/renew"
 )
 
@@ -35,8 +38,15 @@ type Request struct {
 
 	Hooks     *hooks.Runner
 	HookChain bool
-	Challenge string // challenge type
-	WellKnown string // directory for http-01 files
+
+	Types     challenge.Choice // by which challenge each name is proved; all of Names can be
+	WellKnown string           // directory for http-01 files
+	ALPNDir   string           // directory for tls-alpn-01 certificates
+	ALPNGroup string           // that may read them; "" is the directory's
+	Updater   *dns.Updater     // writes dns-01 records; nil leaves that to the hook
+	DNS       *dns.Client      // looks whether dns-01 records can be seen
+	DNSWait   time.Duration    // for how long at most; 0 does not look
+	Prober    *probe.Prober    // looks itself at what the CA refused; nil does not
 
 	Algo           keys.Algo
 	ReuseKey       bool
@@ -73,8 +83,10 @@ const (
 	StepAuthorize Step = "authorization"
 	StepPut       Step = "put"
 	StepHook      Step = "hook"
+	StepLook      Step = "look"
 	StepAccept    Step = "accept"
 	StepValid     Step = "valid"
+	StepProbe     Step = "probe"
 	StepRemove    Step = "remove"
 	StepFinalize  Step = "finalize"
 	StepDownload  Step = "download"

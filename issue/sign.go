@@ -345,27 +345,32 @@ func (r *run) keyToReuse() crypto.Signer {
 
 // hook runs one event of the user's hook program.
 func (r *run) hook(ctx context.Context, e hooks.Event, more ...string) error {
-	if r.Hooks == nil || r.Hooks.Program == "" && r.Hooks.Function == "" {
+	if !r.hasHook() {
 		return nil
 	}
 	r.tell(StepHook, "hook: %s", e.Name)
-	start := time.Now()
+	defer r.notCounted(time.Now())
 	e.Env = slices.Concat(e.Env, r.hookEnv(), more)
-	err := r.Hooks.Run(ctx, e)
-	r.deadline = r.deadline.Add(time.Since(start))
-	return err
+	return r.Hooks.Run(ctx, e)
 }
+
+func (r *run) hasHook() bool {
+	return r.Hooks != nil && (r.Hooks.Program != "" || r.Hooks.Function != "")
+}
+
+// notCounted takes the time since start out of the CA's.
+func (r *run) notCounted(start time.Time) { r.deadline = r.deadline.Add(time.Since(start)) }
 
 // hookEnv is what every hook of this certificate finds in its environment:
 // dehydrated's words, and more under ARID_HOOK_.
 func (r *run) hookEnv() []string {
 	env := []string{
 		"altnames=" + r.names,
-		"CHALLENGETYPE=" + r.Challenge,
+		"CHALLENGETYPE=" + r.typeOf(r.Names[0]),
 		"ARID_HOOK_NAME=" + r.Names[0],
 		"ARID_HOOK_NAMES=" + r.names,
 		"ARID_HOOK_CA=" + r.CA,
-		"ARID_HOOK_TYPE=" + r.Challenge,
+		"ARID_HOOK_TYPE=" + r.typeOf(r.Names[0]),
 		"ARID_HOOK_REASON=" + r.due.Reason,
 	}
 	if r.Certificate != nil {

@@ -6,6 +6,7 @@ import (
 
 	"arid/account"
 	"arid/acme"
+	"arid/challenge"
 	"arid/internal/fakeca"
 	"arid/issue"
 	"arid/keys"
@@ -30,10 +31,14 @@ func TestCertificateMadeLongAfterTheStartOfTheRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	http01, err := challenge.ParseChoice("http-01")
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, err = issue.Sign(t.Context(), &issue.Request{
 		Now: time.Now().Add(-3 * time.Hour), Names: csr.Names, CSR: csr,
 		CA: ca.URL(), Client: client, Account: account.Store{Dir: t.TempDir(), CA: ca.URL()},
-		Registration: account.Registration{AcceptTerms: true}, Challenge: "http-01", Timeout: time.Minute,
+		Registration: account.Registration{AcceptTerms: true}, Types: http01, Timeout: time.Minute,
 	})
 	if err != nil {
 		t.Error(err)

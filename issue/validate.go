@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"arid/acme"
 	"arid/challenge"
+	"arid/dns"
 	"arid/hooks"
 	"arid/internal/guard"
 )
@@ -17,10 +19,12 @@ import (
 // task is one challenge to be answered.
 type task struct {
 	name    string // identifier as it was ordered, without "*."
+	typ     string // challenge type
 	url     string // of the authorization
 	accept  acme.Challenge
 	keyAuth string
 	hook    hooks.Challenge
+	record  string // dns-01: the name that the TXT record goes to
 }
 
 // validate answers the challenges of all authorizations that need it and waits
@@ -31,19 +35,23 @@ func (r *run) validate(ctx context.Context, o *acme.Order) (_ *acme.Order, err e
 	if err != nil {
 		return nil, err
 	}
-	var deployed []hooks.Event // clean events for what the hook was told to deploy
+	var deployed [][]task // what the hook was told to deploy
 	defer func() { r.clean(ctx, deployed) }()
 
-	remove, err := r.put(tasks)
+	remove, err := r.put(ctx, tasks)
 	defer remove()
 	if err != nil {
 		return nil, err
 	}
+	r.findRecords(ctx, tasks)
 	for _, group := range r.groups(tasks) {
-		deployed = append(deployed, hooks.CleanChallenge(group...))
-		if err := r.hook(ctx, hooks.DeployChallenge(group...)); err != nil {
+		deployed = append(deployed, group)
+		if err := r.challengeHook(ctx, hooks.DeployChallenge, group); err != nil {
 			return nil, err
 		}
+	}
+	if err := r.awaitRecords(ctx, tasks); err != nil {
+		return nil, err
 	}
 	if err = r.accept(ctx, tasks); err == nil {
 		o, err = r.await(ctx, o, tasks)
@@ -52,6 +60,7 @@ func (r *run) validate(ctx context.Context, o *acme.Order) (_ *acme.Order, err e
 	}
 	var failed *ValidationError
 	if errors.As(err, &failed) {
+		r.lookAt(ctx, failed)
 		r.reportInvalid(ctx, failed)
 	}
 	if err != nil {
@@ -88,7 +97,7 @@ func (r *run) task(ctx context.Context, url string) (*task, error) {
 	if err != nil {
 		return nil, err
 	}
-	name, err := r.ordered(a)
+	name, typ, err := r.ordered(a)
 	if err != nil {
 		return nil, err
 	}
@@ -98,136 +107,155 @@ func (r *run) task(ctx context.Context, url string) (*task, error) {
 		return nil, nil
 	case "pending":
 	default:
-		why, _ := verdict(a, r.Challenge)
+		why, _ := verdict(a, typ)
 		return nil, &OrderError{What: fmt.Sprintf("%s: the authorization is %q", name, a.Status), Problem: why.Error}
 	}
 	var offered []string
 	for _, ch := range a.Challenges {
 		offered = append(offered, ch.Type)
-		if ch.Type != r.Challenge {
+		if ch.Type != typ {
 			continue
 		}
 		keyAuth, err := r.keyAuthorization(ch.Token)
 		if err != nil {
 			return nil, err
 		}
-		r.tell(StepAuthorize, "%s: to be proved by %s", name, ch.Type)
-		value := challenge.Value(ch.Type, keyAuth)
-		return &task{name, url, ch, keyAuth, hooks.Challenge{Name: name, Token: ch.Token, Value: value}}, nil
+		r.tell(StepAuthorize, "%s: to be proved by %s", name, typ)
+		told := hooks.Challenge{Name: challenge.HookName(typ, name), Token: ch.Token, Value: challenge.Value(typ, keyAuth)}
+		return &task{name: name, typ: typ, url: url, accept: ch, keyAuth: keyAuth, hook: told, record: challenge.Record(name)}, nil
 	}
 	return nil, &ConfigError{
-		What: fmt.Sprintf("%s: the CA offers no %s", name, r.Challenge),
+		What: fmt.Sprintf("%s: the CA offers no %s", name, typ),
 		Hint: "it offers " + listed(offered),
 	}
 }
 
-// ordered finds the name that an authorization is for among those that were
-// ordered. The CA's own spelling goes no further.
-func (r *run) ordered(a *acme.Authorization) (string, error) {
+// ordered finds what an authorization is for among the names that were ordered:
+// the name without its "*.", and the type it is to be proved by. The CA's own
+// spelling goes no further.
+func (r *run) ordered(a *acme.Authorization) (base, typ string, err error) {
+	found := ""
 	for _, name := range r.Names {
 		id := acme.NewIdentifier(name)
 		base, wildcard := strings.CutPrefix(id.Value, "*.")
-		if a.Identifier.Equal(acme.Identifier{Type: id.Type, Value: base}) && (!a.Wildcard || wildcard) {
-			return base, nil
+		if !a.Identifier.Equal(acme.Identifier{Type: id.Type, Value: base}) || a.Wildcard && !wildcard {
+			continue
+		}
+		if found == "" || a.Wildcard == wildcard { // a CA may leave "wildcard" out (RFC 8555 §7.1.4: optional)
+			found = name
 		}
 	}
-	return "", &acme.ProtocolError{URL: a.URL, What: fmt.Sprintf("an authorization for %q, which was not ordered", a.Identifier.Value)}
+	if found == "" {
+		return "", "", &acme.ProtocolError{URL: a.URL, What: fmt.Sprintf("an authorization for %q, which was not ordered", a.Identifier.Value)}
+	}
+	return strings.TrimPrefix(found, "*."), r.typeOf(found), nil
 }
 
-// put writes the http-01 files. The returned function takes them away.
-func (r *run) put(tasks []task) (remove func(), err error) {
-	if r.Challenge != challenge.HTTP01 || len(tasks) == 0 {
-		return func() {}, nil
-	}
-	dir, err := challenge.OpenHTTPDir(r.WellKnown)
-	if err != nil {
-		return func() {}, err
-	}
-	var put []string
-	remove = func() {
-		for _, token := range put {
-			if err := dir.Remove(token); err != nil {
-				r.tell(StepWarning, "%v", err)
-			}
-		}
-		dir.Close()
-	}
-	for _, t := range tasks {
-		put = append(put, t.hook.Token)
-		if err := dir.Put(t.hook.Token, t.keyAuth); err != nil {
-			return remove, err
-		}
-		r.tell(StepPut, "%s: wrote %s/%s", t.name, r.WellKnown, t.hook.Token)
-	}
-	return remove, nil
-}
-
-// removeStale takes away the http-01 files that a killed run left for
-// authorizations on which the CA has its verdict. What is still pending may be
-// looked at just now, and is put anew. It is no reason to fail.
-func (r *run) removeStale(ctx context.Context, o *acme.Order) {
-	if r.Challenge != challenge.HTTP01 {
-		return
-	}
-	dir, err := challenge.OpenHTTPDir(r.WellKnown)
-	if err != nil {
-		return // said later, if it matters
-	}
-	defer dir.Close()
-	if dir.Empty() {
-		return // no request for nothing
-	}
-	_ = each(ctx, len(o.Authorizations), func(ctx context.Context, i int) error {
-		a, err := r.Client.FetchAuthorization(ctx, o.Authorizations[i])
-		if err != nil || a.Status == "pending" {
-			return err
-		}
-		for _, ch := range a.Challenges {
-			if ch.Type != challenge.HTTP01 {
-				continue
-			}
-			keyAuth, err := r.keyAuthorization(ch.Token)
-			if err != nil {
-				return err
-			}
-			if err := dir.RemoveStale(ch.Token, keyAuth); err != nil {
-				r.tell(StepWarning, "%v", err)
-			}
-		}
-		return nil
-	})
+// typeOf is the challenge type for one of the names; every one has one.
+func (r *run) typeOf(name string) string {
+	typ, _ := r.Types.For(name)
+	return typ
 }
 
 // groups are the challenges of one hook call each: one by one, or all together
-// with HOOK_CHAIN.
-func (r *run) groups(tasks []task) (groups [][]hooks.Challenge) {
-	var all []hooks.Challenge
-	for _, t := range tasks {
-		all = append(all, t.hook)
-		groups = append(groups, []hooks.Challenge{t.hook})
+// with HOOK_CHAIN, those of different types apart.
+func (r *run) groups(tasks []task) (groups [][]task) {
+	if !r.HookChain {
+		for i := range tasks {
+			groups = append(groups, tasks[i:i+1])
+		}
+		return groups
 	}
-	if r.HookChain && len(all) > 0 {
-		return [][]hooks.Challenge{all}
+	for _, t := range tasks {
+		i := slices.IndexFunc(groups, func(g []task) bool { return g[0].typ == t.typ })
+		if i < 0 {
+			i, groups = len(groups), append(groups, nil)
+		}
+		groups[i] = append(groups[i], t)
 	}
 	return groups
+}
+
+// challengeHook calls the hook for challenges of one type.
+func (r *run) challengeHook(ctx context.Context, event func(...hooks.Challenge) hooks.Event, group []task) error {
+	var told []hooks.Challenge
+	var records []string
+	for _, t := range group {
+		told = append(told, t.hook)
+		records = append(records, t.record)
+	}
+	env := []string{"CHALLENGETYPE=" + group[0].typ, "ARID_HOOK_TYPE=" + group[0].typ}
+	if group[0].typ == challenge.DNS01 {
+		env = append(env, "ARID_HOOK_RECORD="+strings.Join(records, " "))
+	}
+	return r.hook(ctx, event(told...), env...)
 }
 
 // clean calls the clean hook for everything the deploy hook was called for, also
 // after a signal: it has 30 seconds of its own. A failure is a warning, since it
 // says nothing about the certificate.
-func (r *run) clean(ctx context.Context, events []hooks.Event) {
-	if len(events) == 0 {
+func (r *run) clean(ctx context.Context, deployed [][]task) {
+	if len(deployed) == 0 {
 		return
 	}
 	r.tell(StepRemove, "the challenges are taken away")
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(30*time.Second, cancel) })()
-	for _, e := range events {
-		if err := r.hook(own, e); err != nil {
+	for _, group := range deployed {
+		if err := r.challengeHook(own, hooks.CleanChallenge, group); err != nil {
 			r.tell(StepWarning, "%v", err)
 		}
 	}
+}
+
+// findRecords follows CNAMEs for the hook, which is told where a record belongs.
+// Where that cannot be found, awaitRecords has the words for it.
+func (r *run) findRecords(ctx context.Context, tasks []task) {
+	if r.DNS == nil || r.DNSWait == 0 || !r.hasHook() {
+		return
+	}
+	defer r.notCounted(time.Now())
+	_ = each(ctx, len(tasks), func(ctx context.Context, i int) error {
+		if t := &tasks[i]; t.typ == challenge.DNS01 {
+			if place, err := r.DNS.Place(ctx, t.record); err == nil {
+				t.record = place.Name
+			}
+		}
+		return nil
+	})
+}
+
+// awaitRecords looks for the TXT records where the CA will: at all authoritative
+// servers. Those may be out of reach from here and not from there, so that what
+// is not seen is a warning.
+func (r *run) awaitRecords(ctx context.Context, tasks []task) error {
+	records := txtRecords(tasks)
+	if r.DNS == nil || r.DNSWait == 0 || len(records) == 0 {
+		return nil
+	}
+	defer r.notCounted(time.Now())
+	r.tell(StepLook, "looking for the TXT records at every authoritative server")
+	own, cancel := context.WithTimeout(ctx, r.DNSWait)
+	defer cancel()
+	err := r.DNS.Wait(own, records)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		r.tell(StepWarning, "%v; the CA is told to look all the same", err)
+	}
+	return nil
+}
+
+// txtRecords are the records of the dns-01 challenges among the tasks.
+func txtRecords(tasks []task) (records []dns.Record) {
+	for _, t := range tasks {
+		if t.typ == challenge.DNS01 {
+			records = append(records, dns.Record{Name: challenge.Record(t.name), Value: t.hook.Value})
+		}
+	}
+	return records
 }
 
 // accept tells the CA that it may look.
@@ -241,22 +269,6 @@ func (r *run) accept(ctx context.Context, tasks []task) error {
 		}
 		return nil
 	})
-}
-
-// judged tells what became of the order where the CA refused the answer to a
-// challenge: one failed authorization ends the others with it, and the refusal
-// says nothing of that.
-func (r *run) judged(ctx context.Context, o *acme.Order, tasks []task, refusal error) error {
-	ctx, cancel := r.waitCA(ctx)
-	defer cancel()
-	now, err := r.Client.FetchOrder(ctx, o.URL)
-	if err != nil || now.Status != "invalid" {
-		return refusal
-	}
-	if err := r.explain(ctx, now, tasks); isValidation(err) {
-		return err
-	}
-	return refusal
 }
 
 // await polls the order until it leaves "pending". The authorizations are looked
@@ -281,56 +293,6 @@ func (r *run) await(ctx context.Context, o *acme.Order, tasks []task) (_ *acme.O
 		}
 		if err := r.explain(ctx, o, tasks); isValidation(err) {
 			return nil, err
-		}
-	}
-}
-
-func isValidation(err error) bool {
-	var v *ValidationError
-	return errors.As(err, &v)
-}
-
-// explain asks the authorizations why an order failed.
-func (r *run) explain(ctx context.Context, o *acme.Order, tasks []task) error {
-	failed := &ValidationError{}
-	for _, t := range tasks {
-		a, err := r.Client.FetchAuthorization(ctx, t.url)
-		if err != nil {
-			return err
-		}
-		if a.Status != "invalid" {
-			continue
-		}
-		f := Failure{Name: t.name, Type: t.accept.Type}
-		if ch, found := verdict(a, t.accept.Type); found {
-			f.Type, f.Problem, f.Response = ch.Type, ch.Error, ch.Raw
-		}
-		failed.Failures = append(failed.Failures, f)
-	}
-	if len(failed.Failures) > 0 {
-		return failed
-	}
-	return &OrderError{What: "the CA gave up the order", Problem: o.Error}
-}
-
-// verdict is the challenge that an authorization failed by: the one with an error,
-// else the one of this type.
-func verdict(a *acme.Authorization, typ string) (ours acme.Challenge, found bool) {
-	for _, ch := range a.Challenges {
-		switch {
-		case ch.Error != nil:
-			return ch, true
-		case ch.Type == typ:
-			ours, found = ch, true
-		}
-	}
-	return ours, found
-}
-
-func (r *run) reportInvalid(ctx context.Context, failed *ValidationError) {
-	for _, f := range failed.Failures {
-		if err := r.hook(ctx, hooks.InvalidChallenge(f.Name, flatten(f.Response))); err != nil {
-			r.tell(StepWarning, "%v", err)
 		}
 	}
 }

@@ -4,30 +4,30 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"net"
+	"maps"
 	"net/http"
 	"path/filepath"
-	"sync"
+	"slices"
+	"strings"
 
 	"arid/account"
 	"arid/acme"
-	"arid/internal/guard"
+	"arid/dns"
 	"arid/issue"
-	"arid/respond"
+	"arid/probe"
 )
 
 // Run takes a request through a whole run against a CA of its own: account,
-// order, validation, deployment. Where o.HTTPPort is 0, arid itself answers
-// http-01, from the request's WellKnown directory. The account is made under
-// dir. The result's chain has been verified up to the CA's root.
+// order, validation, deployment. Where o has no port for a challenge type that
+// the request needs, arid itself answers it, from the request's directory. The
+// request's DNS and Prober are those of the CA; updates and hooks are led to the
+// CA's own DNS, where it has one. The account is made under dir. The result's
+// chain has been verified up to the CA's root.
 func Run(ctx context.Context, o CAOptions, dir string, r *issue.Request) (*issue.Result, error) {
-	if o.HTTPPort == 0 {
-		port, stop, err := answer(ctx, r.WellKnown)
-		if err != nil {
-			return nil, err
-		}
-		defer stop()
-		o.HTTPPort = port
+	stop, err := startAnswers(ctx, &o, r)
+	defer stop()
+	if err != nil {
+		return nil, err
 	}
 	ca, err := StartCA(ctx, o)
 	if err != nil {
@@ -39,6 +39,19 @@ func Run(ctx context.Context, o CAOptions, dir string, r *issue.Request) (*issue
 	r.CA, r.TestCA = ca.URL(), true
 	r.Account = account.Store{Dir: filepath.Join(dir, "accounts"), CA: r.CA}
 	r.Registration.AcceptTerms = true
+	r.DNS = ca.DNS()
+	r.Prober = &probe.Prober{DNS: r.DNS, HTTPPort: o.HTTPPort, TLSPort: o.TLSPort}
+	if r.Updater != nil {
+		r.Updater.Client = r.DNS
+	}
+	if o.DNS == "" {
+		if r.Updater != nil {
+			r.Updater.Server = ca.Resolver()
+		}
+		if r.Hooks != nil {
+			r.Hooks.Env = withDNS(r.Hooks.Env, r.DNS)
+		}
+	}
 	transport := acme.NewTransport(acme.TransportOptions{Roots: ca.Transport()})
 	defer transport.CloseIdleConnections()
 	if r.Client, err = acme.New(r.CA, acme.Options{HTTP: &http.Client{Transport: transport}, UserAgent: "arid-rehearse"}); err != nil {
@@ -54,22 +67,43 @@ func Run(ctx context.Context, o CAOptions, dir string, r *issue.Request) (*issue
 	return result, err
 }
 
-// answer serves http-01 from a directory on a free loopback port.
-func answer(ctx context.Context, dir string) (port int, stop func(), err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, nil, err
+// useNetwork has the run look at, and change, what the CA sees. A name server of
+// the user's own is updated as he has it in his settings.
+func useNetwork(r *issue.Request, ca *CA, o CAOptions) {
+	r.DNS = ca.DNS()
+	r.Prober = &probe.Prober{DNS: r.DNS, HTTPPort: o.HTTPPort, TLSPort: o.TLSPort}
+	if r.Updater != nil {
+		u := *r.Updater
+		u.Client = r.DNS
+		if o.DNS == "" {
+			u.Server = ca.Resolver()
+		}
+		r.Updater = &u
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		_ = guard.Run(func() error { return respond.ServeHTTP01(ctx, l, dir) })
+	if r.Hooks != nil && o.DNS == "" {
+		r.Hooks.Env = withDNS(r.Hooks.Env, r.DNS)
+	}
+}
+
+// withDNS is a hook's environment in which its updates, and those of an arid that
+// it calls, go to the CA's own DNS, whatever it said before.
+func withDNS(env []string, c *dns.Client) []string {
+	server := c.Resolvers[0]
+	own := map[string]string{
+		"ARID_DNS_SERVER":      server, // updates
+		"ARID_DNS_RESOLVER":    server, // names
+		"ARID_DNS_PORT":        c.Port, // records, at whatever authoritative server
+		"ARID_HOOK_DNS_SERVER": server, // for nsupdate and its like
+	}
+	all := slices.DeleteFunc(slices.Clone(env), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		_, replaced := own[name]
+		return replaced
 	})
-	stop = func() {
-		cancel()
-		serving.Wait()
+	for _, name := range slices.Sorted(maps.Keys(own)) {
+		all = append(all, name+"="+own[name])
 	}
-	return l.Addr().(*net.TCPAddr).Port, stop, nil
+	return all
 }
 
 // verify holds a chain against the CA's root and the names asked for.

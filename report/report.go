@@ -119,12 +119,17 @@ func (p *Printer) Out(text string) error {
 	return err
 }
 
+// Note is a line that stands below an error: a hint, or what was seen.
+type Note struct {
+	Label, Text string
+}
+
 // Error writes "arid: …" and, each on a line of its own, what might help.
-func (p *Printer) Error(text string, hints ...string) {
+func (p *Printer) Error(text string, notes ...Note) {
 	p.Clear()
 	p.err.write(p.err.paint("arid: ", color.FgRed, color.Bold) + Escape(text) + "\n")
-	for _, hint := range hints {
-		p.err.write("arid: " + p.err.paint("hint: ", color.FgCyan) + Escape(hint) + "\n")
+	for _, n := range notes {
+		p.err.write("arid: " + p.err.paint(n.Label+": ", color.FgCyan) + Escape(n.Text) + "\n")
 	}
 }
 

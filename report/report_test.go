@@ -25,7 +25,7 @@ func TestOffATerminalOnlyResultsAndErrorsAreSaid(t *testing.T) {
 	p.Note("nothing is due")
 	p.Result("a.example: issued")
 	p.Warning("clean_challenge failed")
-	p.Error("b.example: refused", "look at the log")
+	p.Error("b.example: refused", report.Note{Label: "hint", Text: "look at the log"})
 	p.Out("product\n")
 	want := "arid: a.example: issued\narid: warning: clean_challenge failed\narid: b.example: refused\narid: hint: look at the log\n"
 	if err.String() != want || out.String() != "product\n" {

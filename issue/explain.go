@@ -1,0 +1,114 @@
+package issue
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"arid/acme"
+	"arid/challenge"
+	"arid/hooks"
+	"arid/internal/guard"
+	"arid/probe"
+)
+
+// judged tells what became of the order where the CA refused the answer to a
+// challenge: one failed authorization ends the others with it, and the refusal
+// says nothing of that.
+func (r *run) judged(ctx context.Context, o *acme.Order, tasks []task, refusal error) error {
+	ctx, cancel := r.waitCA(ctx)
+	defer cancel()
+	now, err := r.Client.FetchOrder(ctx, o.URL)
+	if err != nil || now.Status != "invalid" {
+		return refusal
+	}
+	if err := r.explain(ctx, now, tasks); isValidation(err) {
+		return err
+	}
+	return refusal
+}
+
+func isValidation(err error) bool {
+	var v *ValidationError
+	return errors.As(err, &v)
+}
+
+// explain asks the authorizations why an order failed.
+func (r *run) explain(ctx context.Context, o *acme.Order, tasks []task) error {
+	failed := &ValidationError{}
+	for _, t := range tasks {
+		a, err := r.Client.FetchAuthorization(ctx, t.url)
+		if err != nil {
+			return err
+		}
+		if a.Status != "invalid" {
+			continue
+		}
+		f := Failure{Name: t.name, Type: t.typ, task: t}
+		if ch, found := verdict(a, t.typ); found {
+			f.Type, f.Problem, f.Response = ch.Type, ch.Error, ch.Raw
+		}
+		failed.Failures = append(failed.Failures, f)
+	}
+	if len(failed.Failures) > 0 {
+		return failed
+	}
+	return &OrderError{What: "the CA gave up the order", Problem: o.Error}
+}
+
+// verdict is the challenge that an authorization failed by: the one with an error,
+// else the one of this type.
+func verdict(a *acme.Authorization, typ string) (ours acme.Challenge, found bool) {
+	for _, ch := range a.Challenges {
+		switch {
+		case ch.Error != nil:
+			return ch, true
+		case ch.Type == typ:
+			ours, found = ch, true
+		}
+	}
+	return ours, found
+}
+
+// lookAt has a look itself at what the CA refused, while the proofs are still in
+// place: all failures that a message tells, side by side.
+func (r *run) lookAt(ctx context.Context, failed *ValidationError) {
+	if r.Prober == nil || ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	var looks sync.WaitGroup
+	for i := range failed.First() {
+		f := &failed.Failures[i]
+		r.tell(StepProbe, "%s: looking at what the CA refused", f.Name)
+		looks.Go(func() {
+			_ = guard.Run(func() error {
+				f.Seen = r.seen(ctx, f.task)
+				return nil
+			})
+		})
+	}
+	looks.Wait()
+}
+
+func (r *run) seen(ctx context.Context, t task) (seen probe.Seen) {
+	switch t.typ {
+	case challenge.HTTP01:
+		return r.Prober.HTTP01(ctx, t.name, t.hook.Token, t.keyAuth)
+	case challenge.DNS01:
+		return r.Prober.DNS01(ctx, t.name, t.hook.Value)
+	case challenge.TLSALPN01:
+		return r.Prober.TLSALPN01(ctx, t.name, t.keyAuth)
+	}
+	return seen
+}
+
+func (r *run) reportInvalid(ctx context.Context, failed *ValidationError) {
+	for _, f := range failed.Failures {
+		if err := r.hook(ctx, hooks.InvalidChallenge(f.Name, flatten(f.Response)), "CHALLENGETYPE="+f.Type, "ARID_HOOK_TYPE="+f.Type); err != nil {
+			r.tell(StepWarning, "%v", err)
+		}
+	}
+}
