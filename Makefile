@@ -1,5 +1,5 @@
 # make        ./arid
-# make demo   a whole issuance on this machine, offline; leaves nothing behind
+# make demo   whole issuances on this machine, offline, by all three challenges; leaves nothing behind
 # make test   everything; on Debian, as root, it installs what it needs
 # make clean
 
@@ -18,10 +18,8 @@ test-tools:
 
 demo:
 	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && trap 'exit 1' HUP INT TERM && \
-	echo "building arid" && $(GOBUILD) -o "$$tmp/arid" . && mkdir "$$tmp/home" "$$tmp/webroot" && : >"$$tmp/config" && \
-	echo "arid rehearse --wellknown WEBROOT demo.example.test www.demo.example.test" && cd "$$tmp/home" && \
-	env -i PATH="$$PATH" TERM="$$TERM" HOME="$$tmp/home" TMPDIR="$$tmp" ARID_CONFIG="$$tmp/config" \
-		"$$tmp/arid" rehearse --wellknown "$$tmp/webroot" demo.example.test www.demo.example.test
+	echo "building arid" && $(GOBUILD) -o "$$tmp/arid" . && \
+	env -i PATH="$$tmp:$$PATH" TERM="$$TERM" TMPDIR="$$tmp" tests/demo.sh "$$tmp"
 
 test:
 	@tests/run.sh
