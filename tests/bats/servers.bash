@@ -31,12 +31,15 @@
 #   example.test     the ordinary one; has wildcard addresses, and CNAMEs:
 #                    _acme-challenge.cname to cname.acme.other.test,
 #                    _acme-challenge.loop to itself by way of another,
-#                    _acme-challenge.lost to a name nobody serves
+#                    _acme-challenge.lost to a name nobody serves;
+#                    _acme-challenge.own is a zone of its own
 #   acme.other.test  what the CNAME leads to
 #   slow.test        on SECONDARY too, and the resolver asks only that one
 #   dead.test        says that its only server is NOBODY; the resolver knows better
+#   split.test       the resolver has one of its own under that name
 #   lame.test        delegated to PRIMARY, which does not serve it
 #
+# `lead` gives a name the addresses that a test wants.
 # Every other name does not exist.
 
 # as_root: skips what only root can do.
@@ -120,22 +123,26 @@ start_bind() {
   tsig-keygen -a hmac-sha256 arid-test >"$TSIG"
   tsig-keygen -a hmac-sha256 poor-test >"$TSIG_POOR"
   tsig-keygen -a hmac-sha256 rndc >"$T/rndc.key"
+  tsig-keygen -a hmac-sha256 admin-test >"$T/admin.key"
+  chmod 600 "$T"/*.key
   # A copy: where AppArmor looks after named, it may not read our files.
   install -m 755 "$(command -v named)" "$T/named"
 
   local zone
-  for zone in example.test acme.other.test slow.test dead.test; do
-    mkdir -p "$T/primary"
+  mkdir -p "$T/primary" "$T/resolver"
+  for zone in example.test _acme-challenge.own.example.test acme.other.test slow.test dead.test split.test; do
     zone_file "$zone" >"$T/primary/$zone"
-    printf 'zone "%s" { type primary; file "%s"; update-policy { grant arid-test wildcard *.%s TXT; }; };\n' "$zone" "$zone" "$zone"
+    printf 'zone "%s" { type primary; file "%s"; update-policy {\n' "$zone" "$zone"
+    printf '  grant arid-test zonesub TXT; grant admin-test zonesub ANY; }; };\n'
   done >"$T/primary.zones"
   cat >"$T/secondary.zones" <<EOC
 zone "slow.test" { type secondary; file "slow.test"; primaries { $PRIMARY; }; };
 EOC
-  mkdir -p "$T/resolver"
   root_zone >"$T/resolver/root"
+  zone_file split.test >"$T/resolver/split.test"
   cat >"$T/resolver.zones" <<EOC
 zone "." { type primary; file "root"; };
+zone "split.test" { type primary; file "split.test"; update-policy { grant admin-test zonesub ANY; }; };
 zone "slow.test" { type static-stub; server-addresses { $SECONDARY; }; };
 zone "dead.test" { type static-stub; server-addresses { $PRIMARY; }; };
 EOC
@@ -156,6 +163,7 @@ start_named() {
 include "$TSIG";
 include "$TSIG_POOR";
 include "$T/rndc.key";
+include "$T/admin.key";
 controls { inet 127.0.0.1 port $control allow { any; } keys { "rndc"; }; };
 options {
   directory "$T/$1";
@@ -173,19 +181,24 @@ include "$T/$1.zones";
 EOC
   start_server "$1.log" "$T/named" -g -n 1 -c "$T/$1.conf"
   pid=$STARTED
+  await_port "$port" "$pid"
   start_server "$1-relay.log" relay "$2:53" "127.0.0.1:$port"
   await_port 53 "$STARTED" "$2"
   await_line "$1.log" "$4" "$pid"
+  ! grep "not loaded due to errors" "$T/$1.log" || fail "named does not like a zone of $1"
 }
 
 # zone_file ZONE: prints what PRIMARY starts with.
 zone_file() {
-  local server=$PRIMARY
+  local server=$PRIMARY ns=ns1.${1#_acme-challenge.own.}.
   [ "$1" != dead.test ] || server=$NOBODY
   cat <<EOC
 \$TTL 60
-@ SOA ns1 hostmaster 1 86400 3600 604800 300
-@ NS ns1
+@ SOA $ns hostmaster.root.test. 1 86400 3600 604800 300
+@ NS $ns
+EOC
+  [[ $1 != _* ]] || return 0
+  cat <<EOC
 ns1 A $server
 @ A $WEB
 _acme-challenge.busy TXT "of somebody else"
@@ -198,8 +211,9 @@ _acme-challenge.cname CNAME cname.acme.other.test.
 _acme-challenge.loop CNAME _acme-challenge.loop2
 _acme-challenge.loop2 CNAME _acme-challenge.loop
 _acme-challenge.lost CNAME lost.nowhere.invalid.
+_acme-challenge.own NS ns1
 nobody A $NOBODY
-noaddress TXT "a name without an address"
+noaddress TXT "no address for this name"
 EOC
       ;;
   esac
@@ -235,12 +249,55 @@ forget() { rndc_at resolver flush; }
 # txt_at ADDRESS NAME: the texts that the server there has itself, one a line.
 txt_at() { dig +norecurse +short +time=2 +tries=2 "@$1" "$2" TXT; }
 
+# await_txt SERVER NAME TEXT: until the server there has it, at most 10 seconds.
+await_txt() {
+  local tries
+  for ((tries = 0; tries < 100; tries++)); do
+    [[ $(txt_at "$1" "$2") != *"\"$3\""* ]] || return 0
+    sleep 0.1
+  done
+  fail "$1 does not have $2 TXT \"$3\""
+}
+
 # zone_txt ZONE: every TXT record that PRIMARY has in it, in order.
 zone_txt() { dig +noall +answer "@$PRIMARY" "$1" AXFR | awk '$4 == "TXT"' | sort; }
 
 # put_txt NAME TEXT, cut_txt NAME [TEXT]: by nsupdate at PRIMARY.
 put_txt() { printf 'server %s\nupdate add %s. 60 TXT "%s"\nsend\n' "$PRIMARY" "$1" "$2" | nsupdate -k "$TSIG"; }
 cut_txt() { printf 'server %s\nupdate delete %s. TXT %s\nsend\n' "$PRIMARY" "$1" "${2:+\"$2\"}" | nsupdate -k "$TSIG"; }
+
+# lead SERVER NAME ADDRESS...: at that server, the name leads to these addresses.
+lead() {
+  local server=$1 name=$2 type address
+  shift 2
+  for address; do
+    type=A
+    [[ $address != *:* ]] || type=AAAA
+    printf 'server %s\nupdate add %s. 60 %s %s\nsend\n' "$server" "$name" "$type" "$address"
+  done | nsupdate -k "$FILE_T/admin.key"
+}
+
+# start_mute ADDRESS: on the ports 53, 80 and 443 everything is taken and nothing
+# answered.
+start_mute() {
+  local port
+  for port in 53 80 443; do
+    start_server mute.log relay "$1:$port"
+    await_port "$port" "$STARTED" "$1"
+  done
+}
+
+# write_hook: T/hook, for what a test wants to see or to spoil right before the CA
+# looks: with each deploy_challenge it runs the shell text in THEN, which finds
+# name, token and value in $2, $3 and $4.
+write_hook() {
+  cat >"$T/hook" <<'EOC'
+#!/bin/sh
+[ "$1" = deploy_challenge ] || exit 0
+eval "${THEN:-}"
+EOC
+  chmod +x "$T/hook"
+}
 
 # start_tls_web ADDRESS [DIR [ipv6]]: lighttpd with WEBROOT on port 80, and on
 # port 443 with an ordinary certificate for everybody, and with what is in DIR
