@@ -38,7 +38,7 @@ func unplaced(ctx context.Context, record string, err error) Seen {
 	var resolver *dns.ResolverError
 	switch {
 	case ctx.Err() != nil:
-		seen.Text = quote(record, 253) + ": no time was left to look"
+		seen.Text = "no time was left to look at " + quote(record, 253)
 	case errors.As(err, &chain): // which may hold a ZoneError
 		seen.Cause = DNSChain
 	case errors.As(err, &zone):

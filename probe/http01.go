@@ -88,7 +88,7 @@ func (p *Prober) follow(ctx context.Context, at netip.Addr, u *url.URL, keyAuth 
 		}
 		seen[target.String()] = true
 		u = target
-		way += fmt.Sprintf(" at %s port %d", bracket(at), port(u))
+		way += fmt.Sprintf(" at %s port %d", shown(at), port(u))
 	}
 }
 
@@ -182,19 +182,6 @@ func (p *Prober) answering(ctx context.Context, addresses []netip.Addr, port int
 		}
 	}
 	return addresses[last]
-}
-
-var sharedSpace = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
-
-// reach grows with how many can get at an address: this host, its network, all.
-func reach(a netip.Addr) int {
-	switch {
-	case a.IsLoopback(), a.IsLinkLocalUnicast(), a.IsUnspecified(), a.IsMulticast():
-		return 0
-	case a.IsPrivate(), sharedSpace.Contains(a):
-		return 1
-	}
-	return 2
 }
 
 // answer is what a web server says.

@@ -28,7 +28,8 @@ import (
 const (
 	// lookTime bounds a connection and the answer on it; Let's Encrypt gives 10 s.
 	lookTime = 5 * time.Second
-	// chainTime bounds one address with all redirects that start there.
+	// chainTime bounds one address with all redirects that start there, and the
+	// search for a name's addresses.
 	chainTime = 15 * time.Second
 	// maxLooks is how many addresses of a name are looked at.
 	maxLooks = 8
@@ -71,6 +72,8 @@ func (p *Prober) addresses(ctx context.Context, name string) ([]netip.Addr, erro
 	if a, err := netip.ParseAddr(name); err == nil {
 		return []netip.Addr{a.Unmap()}, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, chainTime)
+	defer cancel()
 	found, err := p.DNS.Addresses(ctx, name)
 	if err != nil {
 		return nil, err
@@ -106,9 +109,9 @@ func (p *Prober) lookAll(ctx context.Context, what, name string, port int, one f
 	all, err := p.addresses(ctx, name)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return Seen{Text: what + ": no time was left to look"}
+		return Seen{Text: fmt.Sprintf("no time was left to look at %s", quote(name, 253))}
 	case err != nil:
-		return Seen{what + ": " + words(err), NoAddress}
+		return Seen{words(err), NoAddress}
 	}
 	chosen := choose(all, maxLooks)
 	looks := make([]look, len(chosen))
@@ -124,7 +127,7 @@ func (p *Prober) lookAll(ctx context.Context, what, name string, port int, one f
 			if err != nil {
 				looks[i].text = ": " + words(err)
 			}
-			looks[i].at, looks[i].where = at, bracket(at)
+			looks[i].at, looks[i].where = at, shown(at)
 			looks[i].text = fmt.Sprintf(" port %d%s", port, looks[i].text)
 		})
 	}
@@ -275,6 +278,27 @@ func quote(text string, n int) string {
 		return strconv.Quote(text[:end] + "…")
 	}
 	return strconv.Quote(text)
+}
+
+// shown is an address, told apart where no public CA can reach it.
+func shown(a netip.Addr) string {
+	if reach(a) == 1 {
+		return bracket(a) + " (private)"
+	}
+	return bracket(a)
+}
+
+var sharedSpace = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
+
+// reach grows with how many can get at an address: this host, its network, all.
+func reach(a netip.Addr) int {
+	switch {
+	case a.IsLoopback(), a.IsLinkLocalUnicast(), a.IsUnspecified(), a.IsMulticast():
+		return 0
+	case a.IsPrivate(), sharedSpace.Contains(a):
+		return 1
+	}
+	return 2
 }
 
 // bracket is an address as URLs have it.

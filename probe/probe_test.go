@@ -161,7 +161,12 @@ func resolver(t *testing.T, records ...string) *dns.Client {
 // nameServer serves records over UDP and TCP, with authority for all of them.
 func nameServer(t *testing.T, address string, records ...string) netip.AddrPort {
 	t.Helper()
-	var all []mdns.RR
+	all := parse(t, records)
+	return serveDNS(t, address, func(q mdns.Question, m *mdns.Msg) { answerFrom(all, q, m) })
+}
+
+func parse(t *testing.T, records []string) (all []mdns.RR) {
+	t.Helper()
 	for _, text := range records {
 		rr, err := mdns.NewRR(text)
 		if err != nil {
@@ -169,39 +174,40 @@ func nameServer(t *testing.T, address string, records ...string) netip.AddrPort 
 		}
 		all = append(all, rr)
 	}
-	return serveDNS(t, address, func(q mdns.Question, m *mdns.Msg) {
-		m.Authoritative, m.Rcode = true, mdns.RcodeNameError
-		name := mdns.CanonicalName(q.Name)
-		for range 8 {
-			next := ""
-			for _, rr := range all {
-				own := mdns.CanonicalName(rr.Header().Name)
-				if own == name || mdns.IsSubDomain(name, own) {
-					m.Rcode = mdns.RcodeSuccess // it or something below it is there
-				}
-				if own != name {
-					continue
-				}
-				if rr.Header().Rrtype == q.Qtype {
-					m.Answer = append(m.Answer, rr)
-				} else if alias, ok := rr.(*mdns.CNAME); ok {
-					m.Answer = append(m.Answer, rr)
+	return all
+}
+
+// answerFrom answers as one who knows all of the DNS. CNAMEs are followed for
+// addresses only, as a resolver does and a server of one zone does not.
+func answerFrom(all []mdns.RR, q mdns.Question, m *mdns.Msg) {
+	m.Authoritative, m.Rcode = true, mdns.RcodeNameError
+	name := mdns.CanonicalName(q.Name)
+	for hops := 0; name != "" && hops < 8; hops++ {
+		next := ""
+		for _, rr := range all {
+			own := mdns.CanonicalName(rr.Header().Name)
+			if mdns.IsSubDomain(name, own) {
+				m.Rcode = mdns.RcodeSuccess // it, or something below it, is there
+			}
+			alias, isAlias := rr.(*mdns.CNAME)
+			switch {
+			case own != name:
+			case rr.Header().Rrtype == q.Qtype:
+				m.Answer = append(m.Answer, rr)
+			case isAlias:
+				m.Answer = append(m.Answer, rr)
+				if q.Qtype != mdns.TypeTXT {
 					next = mdns.CanonicalName(alias.Target)
 				}
 			}
-			if next == "" {
-				break
-			}
-			name = next
 		}
-		if len(m.Answer) == 0 {
-			for _, rr := range all {
-				if rr.Header().Rrtype == mdns.TypeSOA && mdns.IsSubDomain(rr.Header().Name, q.Name) {
-					m.Ns = append(m.Ns, rr)
-				}
-			}
+		name = next
+	}
+	for _, rr := range all {
+		if len(m.Answer) == 0 && rr.Header().Rrtype == mdns.TypeSOA && mdns.IsSubDomain(rr.Header().Name, q.Name) {
+			m.Ns = append(m.Ns, rr)
 		}
-	})
+	}
 }
 
 // serveDNS answers questions over UDP and TCP on one port.
@@ -437,20 +443,30 @@ func TestNoAddress(t *testing.T) {
 		{"nothing.example.org", `"nothing.example.org" has no address`},
 	} {
 		p := world{t: t, records: records}.prober()
-		check(t, p.TLSALPN01(t.Context(), c.name, keyAuth), fmt.Sprintf("TLS for %q: %s", c.name, c.text), NoAddress)
-		check(t, p.HTTP01(t.Context(), c.name, token, keyAuth), fmt.Sprintf("http://%s/.well-known/acme-challenge/%s: %s", c.name, token, c.text), NoAddress)
+		check(t, p.TLSALPN01(t.Context(), c.name, keyAuth), c.text, NoAddress)
+		check(t, p.HTTP01(t.Context(), c.name, token, keyAuth), c.text, NoAddress)
 	}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	p := world{t: t}.prober()
-	check(t, p.TLSALPN01(over, "example.org", keyAuth), `TLS for "example.org": no time was left to look`, "")
-	check(t, p.DNS01(over, "example.org", "x"), `"_acme-challenge.example.org": no time was left to look`, "")
+	check(t, p.TLSALPN01(over, "example.org", keyAuth), `no time was left to look at "example.org"`, "")
+	check(t, p.DNS01(over, "example.org", "x"), `no time was left to look at "_acme-challenge.example.org"`, "")
 }
 
 // A bug in a look is told as one, and ends no run.
 func TestPanicInALook(t *testing.T) {
 	p := &Prober{DNS: &dns.Client{}, dial: func(context.Context, string, string) (net.Conn, error) { panic("oops") }}
 	check(t, p.TLSALPN01(t.Context(), "192.0.2.7", keyAuth), "TLS at 192.0.2.7 port 443: a bug in arid: oops", "")
+}
+
+// An address that a public CA cannot reach is told as one.
+func TestPrivateAddress(t *testing.T) {
+	p := world{t: t, records: []string{"example.org. 60 IN A 192.168.1.2", "example.org. 60 IN AAAA fd00::2", "www.example.org. 60 IN A 192.168.1.3"}, sites: map[string]site{
+		"192.168.1.2:80": redirects(302, "http://www.example.org/"), "192.168.1.3:80": shows(200, "", keyAuth),
+	}}.prober()
+	check(t, p.HTTP01(t.Context(), "example.org", token, keyAuth),
+		`URL at [fd00::2] (private) port 80: connection refused; `+
+			`at 192.168.1.2 (private) port 80 redirects to "http://www.example.org/" at 192.168.1.3 (private) port 80, which shows the right answer`, HTTPv6)
 }
 
 // Many addresses at once, some of them alike.

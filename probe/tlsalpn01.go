@@ -23,11 +23,7 @@ var acmeIdentifier = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 31}
 // TLSALPN01 asks every address of name for the certificate of a tls-alpn-01
 // challenge, as CAs do (RFC 8737 §3). keyAuth is what it should attest.
 func (p *Prober) TLSALPN01(ctx context.Context, name, keyAuth string) Seen {
-	what := "TLS"
-	if _, err := netip.ParseAddr(name); err != nil {
-		what = fmt.Sprintf("TLS for %s", quote(name, 253))
-	}
-	return p.lookAll(ctx, what, name, p.tlsPort(), func(ctx context.Context, at netip.Addr) look {
+	return p.lookAll(ctx, "TLS", name, p.tlsPort(), func(ctx context.Context, at netip.Addr) look {
 		return p.handshake(ctx, at, name, sha256.Sum256([]byte(keyAuth)))
 	})
 }

@@ -154,7 +154,7 @@ func TestTLSALPN01(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := world{t: t, records: []string{"example.org. 60 IN A 192.0.2.7"}, sites: map[string]site{"192.0.2.7:443": c.site}}.prober()
-			check(t, p.TLSALPN01(t.Context(), "example.org", keyAuth), `TLS for "example.org" at 192.0.2.7 port 443`+c.text, c.cause)
+			check(t, p.TLSALPN01(t.Context(), "example.org", keyAuth), `TLS at 192.0.2.7 port 443`+c.text, c.cause)
 		})
 	}
 }
@@ -191,7 +191,7 @@ func TestTLSv6(t *testing.T) {
 	p := world{t: t, records: []string{"example.org. 60 IN A 192.0.2.7", "example.org. 60 IN AAAA 2001:db8::7"},
 		sites: map[string]site{"192.0.2.7:443": right}}.prober()
 	check(t, p.TLSALPN01(t.Context(), "example.org", keyAuth),
-		`TLS for "example.org" at [2001:db8::7] port 443: connection refused; at 192.0.2.7 port 443 shows the right certificate`, TLSv6)
+		`TLS at [2001:db8::7] port 443: connection refused; at 192.0.2.7 port 443 shows the right certificate`, TLSv6)
 }
 
 // What arid itself makes is right.
