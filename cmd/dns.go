@@ -52,9 +52,10 @@ changes is the record that the CA will find.`,
 
 func (a *app) dnsSubcommand(word, short string, settings []string, do func(context.Context, []dns.Record) error) *cobra.Command {
 	c := &cobra.Command{
-		Use:   word + " NAME VALUE [NAME VALUE …]",
-		Short: short,
-		Args:  cobra.ArbitraryArgs,
+		Use:                   word + " [FLAG…] NAME VALUE [NAME VALUE …]",
+		DisableFlagsInUseLine: true,
+		Short:                 short,
+		Args:                  cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, words []string) error {
 			records, err := parseRecords(words)
 			if err != nil {
@@ -95,9 +96,19 @@ func (a *app) dnsWait(ctx context.Context, records []dns.Record) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	return c.Wait(ctx, records)
+	if limit == 0 {
+		err = c.See(ctx, records)
+	} else {
+		within, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		err = c.Wait(within, records)
+	}
+	var unseen *dns.UnseenError
+	if errors.As(err, &unseen) && unseen.OnlyUnreachable() {
+		a.report.Warning(err.Error())
+		return nil
+	}
+	return err
 }
 
 // parseRecords reads pairs of a record's full name and its text.
