@@ -1,6 +1,7 @@
 # make        ./arid
 # make demo   whole issuances on this machine, offline, by all three challenges; leaves nothing behind
 # make test   everything; on Debian, as root, it installs what it needs
+# make bench  what certificates cost, beside other clients; QUICK=1 for a first look
 # make clean
 
 VERSION != git describe --tags --always --dirty 2>/dev/null || echo unknown
@@ -24,7 +25,13 @@ demo:
 test:
 	@tests/run.sh
 
+# BENCH takes flags, such as BENCH="--case one,five --client arid,lego".
+bench: test-tools
+	@tests/bench/setup.sh
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o build/ ./tests/bench/...
+	@build/bench $${QUICK:+--quick} $(BENCH)
+
 clean:
 	rm -rf arid build
 
-.PHONY: all test-tools demo test clean
+.PHONY: all test-tools demo test bench clean
