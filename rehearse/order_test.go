@@ -12,29 +12,47 @@ import (
 	"testing"
 	"time"
 
+	mdns "github.com/miekg/dns"
+
 	"arid/acme"
+	"arid/alpn"
+	"arid/challenge"
 	"arid/keys"
 	"arid/respond"
 )
 
-// A whole order, request by request: the CA fetches the tokens from the
-// directory that respond serves.
+// A whole order, request by request: the CA looks at what the test put into the
+// directories that respond serves, and into the CA's own DNS.
 func TestCAIssues(t *testing.T) {
 	for _, tt := range []struct {
-		what  string
-		names []string
+		what, typ string
+		names     []string
 	}{
-		{"one name", []string{"example.test"}},
-		{"several names", []string{"example.test", "www.example.test", "a.b.c.example.test"}},
-		{"an IP address", []string{"127.0.0.1"}},
+		{"one name", challenge.HTTP01, []string{"example.test"}},
+		{"several names", challenge.HTTP01, []string{"example.test", "www.example.test", "a.b.c.example.test"}},
+		{"an IP address", challenge.HTTP01, []string{"127.0.0.1"}},
+		{"several names", challenge.TLSALPN01, []string{"example.test", "a.b.c.example.test"}},
+		{"an IP address", challenge.TLSALPN01, []string{"127.0.0.1"}},
+		{"apex and wildcard, two values at one name", challenge.DNS01, []string{"example.test", "*.example.test"}},
+		{"names of two zones", challenge.DNS01, []string{"www.example.test", "a.b.c.example.org"}},
 	} {
-		t.Run(tt.what, func(t *testing.T) {
+		t.Run(tt.typ+" "+tt.what, func(t *testing.T) {
 			dir := t.TempDir()
-			ca := start(t, CAOptions{HTTPPort: serveTokens(t, dir), Strict: true})
+			ca := start(t, CAOptions{
+				HTTPPort: serve(t, dir, respond.ServeHTTP01),
+				TLSPort:  serve(t, dir, respond.ServeTLSALPN01),
+				Strict:   true,
+			})
 			client := register(t, ca)
 			order := place(t, client, tt.names)
-			for _, url := range order.Authorizations {
-				put(t, client, dir, url)
+			shown := make([]acme.Challenge, len(order.Authorizations))
+			for i, url := range order.Authorizations {
+				shown[i] = put(t, ca, client, tt.typ, dir, url)
+			}
+			for _, ch := range shown { // after all was put: apex and wildcard share a name
+				if _, err := client.Accept(t.Context(), ch); err != nil {
+					t.Fatal(err)
+				}
 			}
 			order, err := client.WaitOrder(t.Context(), order, func(status string) bool { return status == "ready" })
 			if err != nil || order.Status != "ready" {
@@ -78,30 +96,43 @@ func TestCAIssues(t *testing.T) {
 	}
 }
 
-// It validates for real: without the token there is no certificate.
+// It validates for real: without the material there is no certificate.
 func TestCARefuses(t *testing.T) {
-	dir := t.TempDir()
-	ca := start(t, CAOptions{HTTPPort: serveTokens(t, dir), Strict: true})
-	client := register(t, ca)
-	order := place(t, client, []string{"example.test"})
-	token := put(t, client, dir, order.Authorizations[0], os.Remove)
-	order, err := client.WaitOrder(t.Context(), order, func(status string) bool { return status == "ready" })
-	var problem *acme.Problem
-	if err != nil && !errors.As(err, &problem) {
-		t.Fatal(err)
-	}
-	if err == nil {
-		problem = order.Error
-	}
-	if order != nil && order.Status != "invalid" || problem == nil || problem.Short() != "unauthorized" {
-		t.Errorf("order %+v, %v: want it invalid, unauthorized", order, err)
-	} else if want := "/.well-known/acme-challenge/" + token; !strings.Contains(problem.Detail, want) {
-		t.Errorf("%q does not name %q", problem.Detail, want)
+	for typ, says := range map[string]string{
+		challenge.HTTP01:    "/.well-known/acme-challenge/",
+		challenge.TLSALPN01: "Failed to connect",
+		challenge.DNS01:     "No TXT records found",
+	} {
+		dir := t.TempDir()
+		ca := start(t, CAOptions{
+			HTTPPort: serve(t, dir, respond.ServeHTTP01),
+			TLSPort:  serve(t, dir, respond.ServeTLSALPN01),
+			Strict:   true,
+		})
+		client := register(t, ca)
+		order := place(t, client, []string{"example.test"})
+		ch, _ := find(t, client, typ, order.Authorizations[0])
+		if _, err := client.Accept(t.Context(), ch); err != nil {
+			t.Fatal(err)
+		}
+		order, err := client.WaitOrder(t.Context(), order, func(status string) bool { return status == "ready" })
+		var problem *acme.Problem
+		if err != nil && !errors.As(err, &problem) {
+			t.Fatal(err)
+		}
+		if err == nil {
+			problem = order.Error
+		}
+		if order != nil && order.Status != "invalid" || problem == nil || problem.Short() != "unauthorized" {
+			t.Errorf("%s: order %+v, %v: want it invalid, unauthorized", typ, order, err)
+		} else if !strings.Contains(problem.Detail, says) {
+			t.Errorf("%s: %q does not say %q", typ, problem.Detail, says)
+		}
 	}
 }
 
-// serveTokens serves dir for http-01 on a free port while the test runs.
-func serveTokens(t *testing.T, dir string) (port int) {
+// serve answers from dir on a free port while the test runs.
+func serve(t *testing.T, dir string, answer func(context.Context, net.Listener, string) error) (port int) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -109,7 +140,7 @@ func serveTokens(t *testing.T, dir string) (port int) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- respond.ServeHTTP01(ctx, l, dir) }()
+	go func() { ended <- answer(ctx, l, dir) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -151,36 +182,48 @@ func place(t *testing.T, client *acme.Client, names []string) *acme.Order {
 	return order
 }
 
-// put writes the token's file for one authorization, lets the test do something
-// to it, and tells the CA.
-func put(t *testing.T, client *acme.Client, dir, url string, spoil ...func(file string) error) (token string) {
+// put shows the CA what it wants to see for one authorization.
+func put(t *testing.T, ca *CA, client *acme.Client, typ, dir, url string) acme.Challenge {
+	t.Helper()
+	ch, name := find(t, client, typ, url)
+	keyAuth, err := acme.KeyAuthorization(ch.Token, client.AccountKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch typ {
+	case challenge.HTTP01:
+		err = os.WriteFile(filepath.Join(dir, ch.Token), []byte(keyAuth), 0o644)
+	case challenge.TLSALPN01:
+		var pairs *alpn.Dir
+		if pairs, _, err = alpn.OpenDir(dir, ""); err == nil {
+			defer pairs.Close()
+			err = pairs.Put(name, keyAuth, time.Now())
+		}
+	case challenge.DNS01:
+		m := new(mdns.Msg).SetUpdate(zoneOf(name))
+		m.Insert(texts("_acme-challenge."+name+".", challenge.Value(typ, keyAuth)))
+		if reply := exchange(t, "udp", ca.Resolver(), m); reply.Rcode != mdns.RcodeSuccess {
+			t.Fatal(reply)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ch
+}
+
+// find is an authorization's challenge of the type, and the name it is for.
+func find(t *testing.T, client *acme.Client, typ, url string) (ch acme.Challenge, name string) {
 	t.Helper()
 	authorization, err := client.FetchAuthorization(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, challenge := range authorization.Challenges {
-		if challenge.Type != "http-01" {
-			continue
+	for _, ch := range authorization.Challenges {
+		if ch.Type == typ {
+			return ch, authorization.Identifier.Value
 		}
-		answer, err := acme.KeyAuthorization(challenge.Token, client.AccountKey())
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(dir, challenge.Token)
-		if err := os.WriteFile(file, []byte(answer), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		for _, do := range spoil {
-			if err := do(file); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if _, err := client.Accept(t.Context(), challenge); err != nil {
-			t.Fatal(err)
-		}
-		return challenge.Token
 	}
-	t.Fatalf("no http-01 in %+v", authorization)
-	return ""
+	t.Fatalf("no %s in %+v", typ, authorization)
+	return
 }

@@ -39,19 +39,7 @@ func Run(ctx context.Context, o CAOptions, dir string, r *issue.Request) (*issue
 	r.CA, r.TestCA = ca.URL(), true
 	r.Account = account.Store{Dir: filepath.Join(dir, "accounts"), CA: r.CA}
 	r.Registration.AcceptTerms = true
-	r.DNS = ca.DNS()
-	r.Prober = &probe.Prober{DNS: r.DNS, HTTPPort: o.HTTPPort, TLSPort: o.TLSPort}
-	if r.Updater != nil {
-		r.Updater.Client = r.DNS
-	}
-	if o.DNS == "" {
-		if r.Updater != nil {
-			r.Updater.Server = ca.Resolver()
-		}
-		if r.Hooks != nil {
-			r.Hooks.Env = withDNS(r.Hooks.Env, r.DNS)
-		}
-	}
+	useNetwork(r, ca, o)
 	transport := acme.NewTransport(acme.TransportOptions{Roots: ca.Transport()})
 	defer transport.CloseIdleConnections()
 	if r.Client, err = acme.New(r.CA, acme.Options{HTTP: &http.Client{Transport: transport}, UserAgent: "arid-rehearse"}); err != nil {
