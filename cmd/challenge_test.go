@@ -179,7 +179,7 @@ func TestAFailureTellsWhatWasSeen(t *testing.T) {
 		FailValidation("c.test", "caa", "forbidden by CAA")
 	_, talk := w.must(1, "sign", "--accept-terms", "a.test", "b.test", "c.test")
 	for _, want := range []string{
-		"arid: a.test: b.test: http-01: ", "arid: seen: ", "arid: hint: ", "[no-address]\n",
+		"arid: a.test: b.test: http-01: ", "arid: seen: ", "arid: hint: ", "[ca-connection]\n",
 		"arid: a.test: c.test: http-01: ", "[ca-caa]\n",
 	} {
 		if !strings.Contains(talk, want) {

@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 
@@ -59,22 +58,28 @@ func hintTable() []hintRow {
 		{"dns-chain", "the CNAME leads nowhere or round in circles"},
 
 		{"ca-caa", "a CAA record forbids this CA, for this name or for one above it"},
-		{"ca-dns", "the CA cannot resolve the name: does it have an A or AAAA record, for everybody, and is DNSSEC right?"},
+		{"ca-dns", "the CA cannot resolve the name: does it have an A or AAAA record, for everybody?"},
+		{"ca-dnssec", "the zone's DNSSEC signatures do not hold: expired, or a DS record of an older key?"},
 		{"ca-connection", "the CA cannot connect: does the server answer, on this address, from everywhere?"},
 		{"ca-unauthorized", "what the CA saw is not the proof: does the web server show the files of WELLKNOWN, and on every address?"},
 	}
 }
 
 // validationHint names what to look at after a refused challenge: by what arid
-// saw itself, or by what the CA said.
+// saw itself, or by what the CA said where arid saw less than the CA.
 func validationHint(f issue.Failure) string {
 	said := ""
 	if f.Problem != nil {
 		said = f.Problem.Short()
 	}
-	name := cmp.Or(string(f.Seen.Cause), "ca-"+said)
-	if said == "caa" || said == "dnssec" || said == "dns" && f.Seen.Cause == probe.SeenRight {
-		name = "ca-" + strings.Replace(said, "dnssec", "dns", 1)
+	name := string(f.Seen.Cause)
+	switch {
+	case said == "caa", said == "dnssec":
+		name = "ca-" + said
+	case said == "dns" && f.Seen.Cause == probe.SeenRight:
+		name = "ca-dns"
+	case f.Seen.Cause == "", f.Seen.Cause == probe.NoAddress && said != "dns":
+		name = "ca-" + said
 	}
 	for _, row := range hintTable() {
 		if row.name == name {

@@ -113,12 +113,12 @@ func TestRefusedOrders(t *testing.T) {
 		{name: "validation with escapes", does: func(ca *fakeca.CA) { ca.FailValidation("a.test", "unauthorized", "got \x1b[2J\u202e instead") }, fatal: true,
 			status: 1, says: []string{`a.test: http-01: "got \x1b[2J\u202e instead" (unauthorized)`}, hint: "WELLKNOWN"},
 		{name: "validation with 1 MB", does: func(ca *fakeca.CA) { ca.FailValidation("a.test", "connection", strings.Repeat("no route ", 50_000)) }, fatal: true,
-			status: 1, says: []string{"no route no route", "…"}, hint: "port 80"},
+			status: 1, says: []string{"no route no route", "…"}, hint: "[ca-connection]"},
 		{name: "60 names fail with 1 MB each", names: sixty, only: firstTime, does: func(ca *fakeca.CA) {
 			for _, name := range sixty {
 				ca.FailValidation(name, "connection", strings.Repeat("no route\x1b", 20_000))
 			}
-		}, fatal: true, status: 1, says: []string{"a0.test: http-01: ", " more"}, hint: "port 80"},
+		}, fatal: true, status: 1, says: []string{"a0.test: http-01: ", " more"}, hint: "[ca-connection]"},
 		{name: "CSR refused", does: problem(fakeca.Finalize, 400, "badCSR", "weak key"), status: 1, says: []string{`"weak key" (badCSR)`}, most: map[string]int{fakeca.Finalize: 1}},
 	})
 }

@@ -174,7 +174,6 @@ func TestRefusedBeforeAnythingIsPosted(t *testing.T) {
 		{78, "no-such-config", []string{"sign", "-f", "no-such-config", "a.test"}},
 		{78, "no-such-hook", []string{"sign", "-k", "./no-such-hook", "a.test"}},
 		{78, "execut", []string{"sign", "-k", noexec, "a.test"}},
-		{64, "not supported yet", []string{"sign", "-t", "tls-alpn-01", "a.test"}},
 		{78, "no-such-dir", []string{"sign", "--wellknown", "./no-such-dir", "a.test"}},
 		{64, "--ca", []string{"sign", "--ca", "http://ca.example.test/", "a.test"}},
 		{78, "needs a hook", []string{"sign", "-f", good, "-t", "dns-01", "a.test"}},
@@ -243,7 +242,7 @@ func TestManyFailuresAreToldInAFewWords(t *testing.T) {
 		args = append(args, name)
 	}
 	_, talk := w.must(1, args...)
-	if !strings.Contains(talk, "and 35 more") || strings.Count(talk, "hint: ") != 5 {
+	if !strings.Contains(talk, "and 35 more") || strings.Count(talk, "hint: ") != 5 || strings.Count(talk, "seen: ") != 5 {
 		t.Errorf("%d lines: %.2000s", strings.Count(talk, "\n"), talk)
 	}
 }
