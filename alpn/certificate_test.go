@@ -2,9 +2,11 @@ package alpn
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -123,6 +125,11 @@ func certificate(t *testing.T, template *x509.Certificate) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return signed(t, template, key)
+}
+
+func signed(t *testing.T, template *x509.Certificate, key crypto.Signer) []byte {
+	t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -152,6 +159,13 @@ func TestOnlyValidationCertificatesAreRead(t *testing.T) {
 	value := func(value []byte) func(*x509.Certificate) {
 		return func(c *x509.Certificate) { c.ExtraExtensions[0].Value = value }
 	}
+	bits := func(n int) []byte {
+		key, err := rsa.GenerateKey(rand.Reader, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return signed(t, &x509.Certificate{DNSNames: []string{"example.org"}, ExtraExtensions: []pkix.Extension{extension}}, key)
+	}
 	good := with(func(*x509.Certificate) {})
 	dns := asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 2, Bytes: []byte("example.org")}
 	for _, test := range []struct {
@@ -161,6 +175,8 @@ func TestOnlyValidationCertificatesAreRead(t *testing.T) {
 	}{
 		{"a validation certificate", "example.org", good, true},
 		{"with a common name, as dehydrated's", "example.org", with(func(c *x509.Certificate) { c.Subject.CommonName = "example.org" }), true},
+		{"RSA, as dehydrated's", "example.org", bits(2048), true},
+		{"RSA that no TLS takes", "example.org", bits(1024), false},
 		{"text before", "example.org", append([]byte("a line\n"), good...), true},
 		{"another name", "example.com", good, false},
 		{"upper case in it", "example.org", with(func(c *x509.Certificate) { c.DNSNames[0] = "Example.org" }), false},

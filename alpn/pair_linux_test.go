@@ -1,8 +1,10 @@
 package alpn
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -602,53 +604,76 @@ func TestRemoveStaleLetsOthersAlone(t *testing.T) {
 	}
 }
 
-// Nobody may see a certificate with a key that does not fit.
-func TestAServerNeverSeesHalves(t *testing.T) {
+// A server that looks at any instant finds a pair that fits, or no certificate; a
+// killed run's successor can tell whose key is left.
+func TestTheOrderOfChanges(t *testing.T) {
 	dir := t.TempDir()
 	d := open(t, dir)
-	stop := make(chan struct{})
-	var puts sync.WaitGroup
-	puts.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			if err := d.Put(name, keyAuth, now); err != nil {
-				t.Error(err)
-				return
-			}
+	const (
+		write   = "key moved to, crt moved to"
+		replace = "crt delete, " + write
+		remove  = "crt moved from, key delete"
+	)
+	if got := changes(t, dir, func() { mustPut(t, d) }); got != write {
+		t.Errorf("put: %s", got)
+	}
+	if got := changes(t, dir, func() { mustPut(t, d) }); got != replace {
+		t.Errorf("put again: %s", got)
+	}
+	taking := func() {
+		if err := d.Remove(name); err != nil {
+			t.Error(err)
 		}
-	})
-	// A server reads the certificate, then the key, and may get one that came since,
-	// in whatever order they are written. But what is there at one time fits.
-	f, err := filesOf(name, "")
+	}
+	if got := changes(t, dir, taking); got != remove {
+		t.Errorf("removed: %s", got)
+	}
+	mustPut(t, d)
+	stale := func() {
+		if err := open(t, dir).RemoveStale(name, keyAuth); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := changes(t, dir, stale); got != remove {
+		t.Errorf("removed by the next run: %s", got)
+	}
+}
+
+// changes are what f does to the names of a pair, temporary ones left out.
+func changes(t *testing.T, dir string, f func()) string {
+	t.Helper()
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer unix.Close(fd)
+	events := map[uint32]string{
+		unix.IN_CREATE: "create", unix.IN_DELETE: "delete", unix.IN_MODIFY: "modify", unix.IN_ATTRIB: "attributes",
+		unix.IN_MOVED_FROM: "moved from", unix.IN_MOVED_TO: "moved to",
+	}
+	var mask uint32
+	for event := range events {
+		mask |= event
+	}
+	if _, err := unix.InotifyAddWatch(fd, dir, mask); err != nil {
+		t.Fatal(err)
+	}
+	f()
+	buf := make([]byte, 64<<10)
+	n, err := unix.Read(fd, buf)
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := 0
-	for try := 0; try < 100_000 && seen < 100; try++ {
-		certPEM, _, err := d.read(f.cert)
-		keyPEM, _, err2 := d.read(f.key)
-		again, _, err3 := d.read(f.cert)
-		if errors.Join(err, err2, err3) != nil || string(certPEM) != string(again) {
-			continue
+	var seen []string
+	for at := 0; at < n; { // inotify(7): wd, mask, cookie, length of the name, name
+		length := int(binary.NativeEndian.Uint32(buf[at+12:]))
+		name := string(bytes.TrimRight(buf[at+16:at+16+length], "\x00"))
+		if part, isPair := strings.CutPrefix(name, "example.org."); isPair {
+			seen = append(seen, strings.TrimSuffix(part, ".pem")+" "+events[binary.NativeEndian.Uint32(buf[at+4:])])
 		}
-		seen++
-		cert, _, err := parse(certPEM, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := pair(cert, keyPEM); err != nil {
-			t.Fatal(err)
-		}
+		at += 16 + length
 	}
-	close(stop)
-	puts.Wait()
-	if seen < 100 {
-		t.Errorf("only %d looks at a pair", seen)
-	}
+	return strings.Join(seen, ", ")
 }
 
 func TestManyAtOnce(t *testing.T) {
