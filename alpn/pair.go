@@ -54,9 +54,8 @@ type written struct {
 // Put makes a validation certificate and writes it with its key. Each has mode
 // 0640 whatever the umask is, and the directory's group or the one that OpenDir
 // got; not to be able to set that is an error. What stands there under those
-// names, links too, is replaced and not followed. A server sees the old pair, then
-// none, then the new one, never halves that do not fit. After an error there is
-// no new pair.
+// names, links too, is replaced and not followed. At any instant there is the old
+// pair, or no certificate, or the new pair. After an error there is no new one.
 func (d *Dir) Put(name, keyAuth string, now time.Time) error {
 	f, err := filesOf(ServerName(name), keyAuth)
 	if err != nil {
