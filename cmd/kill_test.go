@@ -4,6 +4,7 @@ package cmd_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -585,6 +586,20 @@ var situations = map[string]func(t *testing.T) *bench{
 		b := newBench(t)
 		b.env = append(b.env, "ARID_CHALLENGETYPE=dns-01", "ARID_KEY_ALGO=rsa2048", "ARID_PRIVATE_KEY_RENEW=no", "ARID_KEY_MODE=0640")
 		b.withDueCertificate(1).asCopy().keep()
+		return b
+	},
+	"tls-alpn-01": func(t *testing.T) *bench {
+		b := newBench(t)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		t.Cleanup(cancel)
+		go respond.ServeTLSALPN01(ctx, l, b.webroot)
+		b.ca.ValidateALPN(l.Addr().(*net.TCPAddr).Port)
+		b.env = append(b.env, "ARID_CHALLENGETYPE=tls-alpn-01", "ARID_ALPNCERTDIR="+b.webroot)
+		b.args = append(b.args, "--accept-terms")
 		return b
 	},
 	"switched, not deployed": func(t *testing.T) *bench {
