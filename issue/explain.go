@@ -3,10 +3,12 @@ package issue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"arid/acme"
+	"arid/alpn"
 	"arid/challenge"
 	"arid/hooks"
 	"arid/internal/guard"
@@ -100,9 +102,23 @@ func (r *run) seen(ctx context.Context, t task) (seen probe.Seen) {
 	case challenge.DNS01:
 		return r.Prober.DNS01(ctx, t.name, t.hook.Value)
 	case challenge.TLSALPN01:
-		return r.Prober.TLSALPN01(ctx, t.name, t.keyAuth)
+		seen = r.Prober.TLSALPN01(ctx, t.name, t.keyAuth)
+		if seen.Cause == probe.TLSNoALPN || seen.Cause == probe.TLSOrdinary {
+			seen.Text += r.whoMayRead(t.name) // mostly it is that
+		}
 	}
 	return seen
+}
+
+// whoMayRead tells the modes of a tls-alpn-01 pair, which the server reads as
+// its own user.
+func (r *run) whoMayRead(name string) string {
+	dir, err := alpn.Open(r.ALPNDir)
+	if err != nil {
+		return ""
+	}
+	defer dir.Close()
+	return fmt.Sprintf("; the files are %s", dir.Modes(name))
 }
 
 func (r *run) reportInvalid(ctx context.Context, failed *ValidationError) {
