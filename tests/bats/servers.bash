@@ -249,14 +249,15 @@ forget() { rndc_at resolver flush; }
 # txt_at ADDRESS NAME: the texts that the server there has itself, one a line.
 txt_at() { dig +norecurse +short +time=2 +tries=2 "@$1" "$2" TXT; }
 
-# await_txt SERVER NAME TEXT: until the server there has it, at most 10 seconds.
+# await_txt SERVER NAME [TEXT]: until the server there has it (without TEXT: any),
+# at most 10 seconds.
 await_txt() {
   local tries
   for ((tries = 0; tries < 100; tries++)); do
-    [[ $(txt_at "$1" "$2") != *"\"$3\""* ]] || return 0
+    [[ $(txt_at "$1" "$2") != *"\"${3:-}"* ]] || return 0
     sleep 0.1
   done
-  fail "$1 does not have $2 TXT \"$3\""
+  fail "$1 does not have $2 TXT ${3:-}"
 }
 
 # zone_txt ZONE: every TXT record that PRIMARY has in it, in order.
