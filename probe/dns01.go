@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"syscall"
 
 	"arid/dns"
 )
@@ -58,14 +57,13 @@ func unplaced(ctx context.Context, record string, err error) Seen {
 
 // answered tells whether a server said something, though it was an error.
 func answered(err error) bool {
-	var network net.Error
-	var number syscall.Errno
+	var network net.Error // errors of the kernel are such too
 	for _, silent := range []error{io.EOF, io.ErrUnexpectedEOF, os.ErrDeadlineExceeded, context.DeadlineExceeded, context.Canceled} {
 		if errors.Is(err, silent) {
 			return false
 		}
 	}
-	return !errors.As(err, &network) && !errors.As(err, &number)
+	return !errors.As(err, &network)
 }
 
 // judgeSights makes one verdict of what the servers show.
@@ -109,6 +107,5 @@ func quoteAll(values []string) []string {
 	for _, v := range values {
 		quoted = append(quoted, quote(v, 60))
 	}
-	slices.Sort(quoted)
 	return quoted
 }

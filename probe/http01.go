@@ -357,6 +357,13 @@ func judgeBody(a *answer, keyAuth string) look {
 	if thumbprint, found := strings.CutPrefix(text, token+"."); found && isThumbprint(thumbprint) {
 		return look{text: fmt.Sprintf(" shows the right token, but the thumbprint %q of another account%s", thumbprint, from), cause: HTTPOtherAccount}
 	}
+	if before, after, found := strings.Cut(text, token+"."); found && len(before) <= 8 && !isHTML(text) {
+		odd := quote(after, 60) + " for the thumbprint"
+		if before != "" {
+			odd = quote(before, 60) + " before it, and " + odd
+		}
+		return look{text: " shows the right token, but " + odd + from, cause: HTTPChanged}
+	}
 	return look{text: " shows " + describe(a, text) + ", and not the key authorization" + from, cause: HTTPOtherText}
 }
 
@@ -371,17 +378,21 @@ func describe(a *answer, text string) string {
 	if encoding := a.header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return "something with the Content-Encoding " + quote(encoding, 30) + ", for which nobody asked"
 	}
-	start := strings.TrimLeft(text, "\ufeff \t\r\n")
 	switch name := title(text); {
-	case start == "":
+	case strings.Trim(text, blank) == "":
 		return "an empty page"
-	case start[0] != '<':
-		return quote(start, 60)
+	case !isHTML(text):
+		return quote(text, 60)
 	case name != "":
 		return "an HTML page titled " + quote(name, 60)
 	}
-	return "an HTML page that begins " + quote(start, 60)
+	return "an HTML page that begins " + quote(strings.TrimLeft(text, blank), 60)
 }
+
+// blank is what pages and texts may begin with unseen, byte order marks too.
+const blank = "\ufeff \t\r\n"
+
+func isHTML(text string) bool { return strings.HasPrefix(strings.TrimLeft(text, blank), "<") }
 
 var titlePattern = regexp.MustCompile(`(?i)<title[^<>]*>([^<]+)</title`)
 

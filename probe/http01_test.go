@@ -99,6 +99,8 @@ func TestHTTP01(t *testing.T) {
 			}
 		}), ` shows "` + strings.Repeat("y", 60) + `…", and not the key authorization`, HTTPOtherText},
 
+		{"right, after a long page", shows(200, "", strings.Repeat("z", 5000)+keyAuth), ` shows "` + strings.Repeat("z", 60) + `…", and not the key authorization`, HTTPOtherText},
+
 		{"byte order mark", shows(200, "", "\ufeff"+keyAuth), ` shows the key authorization with "\ufeff" before it`, HTTPChanged},
 		{"empty line before", shows(200, "", "\n"+keyAuth), ` shows the key authorization with "\n" before it`, HTTPChanged},
 		{"quotes", shows(200, "PHP", `"`+keyAuth+`"`), ` shows the key authorization with "\"" before it and "\"" after it (from "PHP")`, HTTPChanged},
@@ -110,7 +112,11 @@ func TestHTTP01(t *testing.T) {
 		{"broken chunks", says(head + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n"), ` shows "hello", and not the key authorization; the answer breaks off after 5 bytes`, HTTPOtherText},
 
 		{"another account", shows(200, "Caddy", token+"."+other), fmt.Sprintf(` shows the right token, but the thumbprint %q of another account (from "Caddy")`, other), HTTPOtherAccount},
-		{"no thumbprint", shows(200, "", token+".nothing"), fmt.Sprintf(" shows %q, and not the key authorization", token+".nothing"), HTTPOtherText},
+		{"no thumbprint", shows(200, "", token+".nothing"), ` shows the right token, but "nothing" for the thumbprint`, HTTPChanged},
+		{"no thumbprint, byte order mark", shows(200, "", "\ufeff"+keyAuth[:85]), ` shows the right token, but "\ufeff" before it, and "` + thumbprint[:41] + `" for the thumbprint`, HTTPChanged},
+		{"byte order mark and a text", shows(200, "", "\ufeffIt works!"), ` shows "\ufeffIt works!", and not the key authorization`, HTTPOtherText},
+		{"a page that names the URL", shows(200, "", "/.well-known/acme-challenge/"+token+". Not found"), ` shows "/.well-known/acme-challenge/` + token[:32] + `…", and not the key authorization`, HTTPOtherText},
+		{"an HTML page that names the token", shows(200, "", "<p>"+token+".x"), ` shows an HTML page that begins "<p>` + token + `.x", and not the key authorization`, HTTPOtherText},
 
 		{"304", redirects(304, ""), " answers 304 Not Modified", HTTPStatus},
 		{"redirect to nowhere", redirects(302, ""), " answers 302 Found", HTTPStatus},
@@ -206,6 +212,18 @@ func TestHTTPv6(t *testing.T) {
 			check(t, p.HTTP01(t.Context(), "example.org", token, keyAuth), "URL "+c.text, c.cause)
 		})
 	}
+	// A redirect to the same host stays at the address, or one would not know
+	// which one answers wrongly.
+	t.Run("behind redirects", func(t *testing.T) {
+		p := world{t: t, records: []string{"example.org. 60 IN A 192.0.2.7", "example.org. 60 IN AAAA 2001:db8::7"}, sites: map[string]site{
+			"192.0.2.7:80": redirects(301, "https://example.org/x"), "[2001:db8::7]:80": redirects(301, "https://Example.org/x"),
+			"192.0.2.7:443":     handlesTLS(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, keyAuth) }),
+			"[2001:db8::7]:443": handlesTLS(func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }),
+		}}.prober()
+		check(t, p.HTTP01(t.Context(), "example.org", token, keyAuth),
+			`URL at [2001:db8::7] port 80 redirects to "https://Example.org/x" at [2001:db8::7] port 443, which answers 404 Not Found; `+
+				`at 192.0.2.7 port 80 redirects to "https://example.org/x" at 192.0.2.7 port 443, which shows the right answer`, HTTPv6)
+	})
 	t.Run("one of two IPv4 addresses wrong", func(t *testing.T) {
 		p := world{t: t, records: []string{"example.org. 60 IN A 192.0.2.7", "example.org. 60 IN A 192.0.2.8"},
 			sites: map[string]site{"192.0.2.7:80": right, "192.0.2.8:80": wrong}}.prober()
@@ -299,7 +317,7 @@ func FuzzRedirect(f *testing.F) {
 		case target.Scheme != "http" && target.Scheme != "https", target.User != nil,
 			port(target) != 80 && port(target) != 443,
 			host == "" || len(host) > 253 || err != nil && strings.ContainsAny(host, " \t\r\n/\\@:%\x00"),
-			strings.ContainsAny(target.RequestURI(), " \r\n"):
+			strings.ContainsAny(target.RequestURI(), "\r\n\x00"): // a space in the query goes out as it is, as with CAs written in Go
 			t.Errorf("%q leads to %q, port %s", location, target, strconv.Itoa(port(target)))
 		}
 	})

@@ -81,11 +81,7 @@ func (p *Prober) addresses(ctx context.Context, name string) ([]netip.Addr, erro
 	if len(found) == 0 {
 		return nil, fmt.Errorf("%q has no address", name)
 	}
-	for i := range found {
-		found[i] = found[i].Unmap()
-	}
-	slices.SortFunc(found, netip.Addr.Compare)
-	return slices.Compact(found), nil
+	return found, nil
 }
 
 // choose takes at most n addresses, as evenly of both families as they come.

@@ -186,6 +186,17 @@ func TestTLSALPN01OfAddresses(t *testing.T) {
 	}
 }
 
+func TestTLSALPN01OfAnotherAddress(t *testing.T) {
+	p := world{t: t, sites: map[string]site{"192.0.2.7:443": handshakes(&tls.Config{
+		NextProtos: []string{alpn.Protocol},
+		Certificates: []tls.Certificate{certificate(t, func(c *x509.Certificate) {
+			c.DNSNames, c.IPAddresses = nil, []net.IP{{192, 0, 2, 8}}
+			attests(digestOf(keyAuth), true)(c)
+		})},
+	})}}.prober()
+	check(t, p.TLSALPN01(t.Context(), "192.0.2.7", keyAuth), `TLS at 192.0.2.7 port 443 shows a validation certificate for "192.0.2.8"`, TLSOtherName)
+}
+
 func TestTLSv6(t *testing.T) {
 	right := handshakes(&tls.Config{NextProtos: []string{alpn.Protocol}, Certificates: []tls.Certificate{certificate(t, attests(digestOf(keyAuth), true))}})
 	p := world{t: t, records: []string{"example.org. 60 IN A 192.0.2.7", "example.org. 60 IN AAAA 2001:db8::7"},
