@@ -128,7 +128,8 @@ func (p *Prober) lookAll(ctx context.Context, what, name string, port int, one f
 		})
 	}
 	wait.Wait()
-	seen := Seen{what + " " + tell(looks), causeOf(looks)}
+	text := tell(looks) // sorts them
+	seen := Seen{what + " " + text, causeOf(looks)}
 	if more := len(all) - len(chosen); more > 0 {
 		seen.Text += fmt.Sprintf("; %d more addresses not looked at", more)
 	}
@@ -157,8 +158,8 @@ func tell(looks []look) string {
 	return strings.Join(parts, "; ")
 }
 
-// causeOf is the cause of the first look, the most telling as tell has sorted them, unless one
-// address family shows the right answer and the other does not.
+// causeOf is the cause of the first look, the most telling as tell has sorted
+// them, unless one address family shows the right answer and the other does not.
 func causeOf(looks []look) Cause {
 	var right, wrong [2]bool // over IPv4, over IPv6
 	for _, l := range looks {
