@@ -111,10 +111,17 @@ type authority struct {
 	servers []Server
 }
 
+// place is Place for a name that checkName has passed.
 func (f *finder) place(ctx context.Context, name string) (*Place, error) {
+	return f.placeFrom(ctx, name, parent(name))
+}
+
+// placeFrom is the place of a name whose zone is at or above from. For a zone
+// that exists, from may be its own name: that finds one which no parent delegates.
+func (f *finder) placeFrom(ctx context.Context, name, from string) (*Place, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, placeTime, errSlow)
 	defer cancel()
-	p, err := f.follow(ctx, name)
+	p, err := f.follow(ctx, name, from)
 	if err != nil && ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -123,15 +130,16 @@ func (f *finder) place(ctx context.Context, name string) (*Place, error) {
 
 var errSlow = fmt.Errorf("the DNS took longer than %v", placeTime)
 
-// follow walks from the name's zone over CNAMEs and delegations to its place.
-func (f *finder) follow(ctx context.Context, name string) (*Place, error) {
+// follow walks from the name's zone, which is at or above from, over CNAMEs and
+// delegations to its place.
+func (f *finder) follow(ctx context.Context, name, from string) (*Place, error) {
 	chain := []string{name}
 	var z *authority
 	for range maxSteps {
 		name := chain[len(chain)-1]
 		if z == nil || !mdns.IsSubDomain(z.name, name) {
 			var err error
-			if z, err = f.zoneOf(ctx, name); err != nil {
+			if z, err = f.zoneOf(ctx, name, from); err != nil {
 				if _, nowhere := err.(*ZoneError); nowhere && len(chain) > 1 {
 					err = chainError(chain, err)
 				}
@@ -144,7 +152,7 @@ func (f *finder) follow(ctx context.Context, name string) (*Place, error) {
 			return nil, err
 		case s.alias != "":
 			looped := slices.Contains(chain, s.alias)
-			chain = append(chain, s.alias)
+			chain, from = append(chain, s.alias), parent(s.alias)
 			if looped {
 				return nil, chainError(chain, errors.New("a loop"))
 			} else if len(chain) > maxHops+1 {
@@ -169,13 +177,13 @@ func chainError(chain []string, err error) error {
 	return e
 }
 
-// zoneOf is the zone of name as far as the resolvers may be asked: they must not
-// hear of name itself, so a zone that begins there is found by step. A zone for
-// which they have no answer (its servers may be dead) is left to its parent's
-// servers, who know where it should be.
-func (f *finder) zoneOf(ctx context.Context, name string) (*authority, error) {
+// zoneOf is the zone of name as far as the resolvers may be asked, at or above
+// from: they must not hear of a record, so a zone that begins with it is found
+// by step. A zone for which they have no answer (its servers may be dead) is left
+// to its parent's servers, who know where it should be.
+func (f *finder) zoneOf(ctx context.Context, name, from string) (*authority, error) {
 	var failed error
-	for at := parent(name); at != "."; {
+	for at := from; at != "."; {
 		m, err := f.recurse(ctx, at, mdns.TypeNS)
 		if errors.As(err, new(rcodeError)) {
 			failed, at = cmp.Or(failed, err), parent(at)
@@ -255,29 +263,38 @@ func (f *finder) serve(ctx context.Context, name string, servers []string, glue 
 	if len(z.servers) == 0 {
 		return nil, unreachable
 	}
-	z.servers = routed(z.servers)
+	z.servers = routed(z.servers, hasRoute)
 	z.servers = z.servers[:min(len(z.servers), maxAsked)]
 	return z, nil
 }
 
 // routed leaves out the addresses to which this host has no route at all, such
-// as IPv6 where there is none, unless that would be all of them. Nothing is sent.
-func routed(servers []Server) []Server {
+// as IPv6 where there is none, unless that would be all of them.
+func routed(servers []Server, hasRoute func(netip.AddrPort) bool) []Server {
 	var kept []Server
 	for _, s := range servers {
-		conn, err := net.Dial("udp", s.Address.String())
-		if err == nil {
-			conn.Close()
-		} else if errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH) ||
-			errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
-			continue
+		if hasRoute(s.Address) {
+			kept = append(kept, s)
 		}
-		kept = append(kept, s)
 	}
 	if len(kept) == 0 {
 		return servers
 	}
 	return kept
+}
+
+// hasRoute connects a UDP socket, which sends nothing.
+func hasRoute(to netip.AddrPort) bool {
+	conn, err := net.Dial("udp", to.String())
+	if err == nil {
+		return conn.Close() == nil
+	}
+	for _, no := range []error{syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT, syscall.EINVAL} {
+		if errors.Is(err, no) { // EINVAL: fe80:: without an interface
+			return false
+		}
+	}
+	return true
 }
 
 // step is what an authoritative server says about a name: that it is an alias,
