@@ -36,7 +36,7 @@ func hintTable() []hintRow {
 		{"http-other-text", "something else answers for this path: is it the right host, the right site, and are its rewrite rules after this path?"},
 		{"http-changed", "the answer must be the file's content and nothing else: what adds to it, or cuts it?"},
 		{"http-other-account", "another ACME client, or another account, answers for this path"},
-		{"http-v6", "IPv4 and IPv6 show different things, and CAs prefer IPv6: mend one, or remove its record"},
+		{"http-v6", "IPv4 and IPv6 show different things, and CAs prefer IPv6: mend one, or remove its record; or does this host have no IPv6 itself?"},
 
 		{"tls-refused", "nothing listens there: is the TLS server running, on this address and port?"},
 		{"tls-timeout", "no answer: a firewall, or an address that is not this server's"},
@@ -47,14 +47,14 @@ func hintTable() []hintRow {
 		{"tls-ordinary", "the server shows its own certificate to acme-tls/1: does it know the directory, or does a proxy end the TLS before it?"},
 		{"tls-old", "an older proof is shown: does the server keep certificates in memory, or read another directory?"},
 		{"tls-other-name", "the proof of another name is shown: does what stands before the server change the name (SNI)?"},
-		{"tls-v6", "IPv4 and IPv6 show different things, and CAs prefer IPv6: mend one, or remove its record"},
+		{"tls-v6", "IPv4 and IPv6 show different things, and CAs prefer IPv6: mend one, or remove its record; or does this host have no IPv6 itself?"},
 
 		{"dns-no-zone", "no name server has this zone: is the name right, and registered?"},
 		{"dns-missing", "the TXT record is not there: did the hook put it into this zone, under this very name?"},
 		{"dns-other", "other TXT records are there, and not this one: a hook must add to them, not replace them"},
 		{"dns-some", "not all name servers have the record yet: a longer --dns-wait, or look at how the zone gets to them"},
 		{"dns-unreachable", "the name servers do not answer this host, and perhaps not the CA"},
-		{"dns-servfail", "a name server fails: an expired zone, or DNSSEC; ask it with dig"},
+		{"dns-servfail", "a name server answers with an error: a zone that it does not have, or that has expired, or DNSSEC; ask it with dig"},
 		{"dns-chain", "the CNAME leads nowhere or round in circles"},
 
 		{"ca-caa", "a CAA record forbids this CA, for this name or for one above it"},
