@@ -136,16 +136,16 @@ func (u *Updater) place(ctx context.Context, f *finder, servers []Server, record
 	if u.Zone != "" && mdns.IsSubDomain(own, name) {
 		p := new(Place)
 		if len(servers) == 0 {
-			if p, err = f.place(ctx, own); err != nil {
+			if p, err = f.placeFrom(ctx, own, own); err != nil {
 				return nil, err
 			}
 		}
 		p.Name, p.Zone = bare(name), bare(own)
 		return p, nil
 	}
-	p, err := u.ask(ctx, servers, name)
+	p, end, err := u.ask(ctx, servers, name)
 	if err == nil && p == nil {
-		p, err = f.place(ctx, name)
+		p, err = f.place(ctx, end)
 	}
 	if err != nil || u.Zone == "" {
 		return p, err
@@ -160,29 +160,30 @@ func (u *Updater) place(ctx context.Context, f *finder, servers []Server, record
 
 // ask asks the servers that the user named where a record lives, as nsupdate
 // does: what they answer about an SOA record of that name has the zone's, and the
-// CNAMEs on the way. nil: they do not know.
-func (u *Updater) ask(ctx context.Context, servers []Server, name string) (*Place, error) {
+// CNAMEs on the way. Where they do not know the zone the place is nil, and end as
+// far as they know the way.
+func (u *Updater) ask(ctx context.Context, servers []Server, name string) (p *Place, end string, err error) {
 	if len(servers) == 0 {
-		return nil, nil
+		return nil, name, nil
 	}
 	for range maxHops {
 		m, err := u.answer(ctx, servers, name)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		if !m.Authoritative {
-			return nil, nil
+			return nil, name, nil
 		}
 		end := endOfChain(m.Answer, name)
 		if zone := apex(end, slices.Concat(m.Answer, m.Ns)); zone != "" {
-			return &Place{Name: bare(end), Zone: bare(zone)}, nil
+			return &Place{Name: bare(end), Zone: bare(zone)}, end, nil
 		}
 		if end == name {
-			return nil, nil
+			return nil, name, nil
 		}
 		name = end
 	}
-	return nil, nil // a loop, or nearly: Client.Place finds the words
+	return nil, name, nil // a loop, or nearly: place finds the words
 }
 
 // answer is what the first of these servers that answers says about the SOA

@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -59,7 +60,7 @@ func newWorld(t *testing.T) *world {
 	if w.resolver == nil {
 		t.Fatal("no port is free")
 	}
-	w.resolver.quirk = w.recurse
+	w.resolver.behave(w.recurse)
 	return w
 }
 
@@ -93,6 +94,13 @@ func (w *world) listen(ip string) (*server, error) {
 	return s, nil
 }
 
+// enlist makes a server known to the resolver, which may be at work already.
+func (w *world) enlist(s *server) {
+	w.resolver.mu.Lock()
+	defer w.resolver.mu.Unlock()
+	w.servers[s.ip] = s
+}
+
 // serve gives the server at ip one more zone, in the format of zone files. SOA
 // and TTL come by themselves: the primary is ns1.
 func (w *world) serve(ip, zone, text string) *server {
@@ -103,7 +111,7 @@ func (w *world) serve(ip, zone, text string) *server {
 		if s, err = w.listen(ip); err != nil {
 			w.t.Fatal(err)
 		}
-		w.servers[ip] = s
+		w.enlist(s)
 	}
 	z := &zoneData{name: mdns.CanonicalName(zone)}
 	text = fmt.Sprintf("$ORIGIN %s\n$TTL 60\n@ SOA ns1 hostmaster 1 60 60 60 60\n%s\n", mdns.Fqdn(zone), text)
@@ -216,7 +224,10 @@ func (s *server) answer(q *mdns.Msg) *mdns.Msg {
 // followed. Above all zones there is a root zone.
 func (w *world) recurse(rw mdns.ResponseWriter, q *mdns.Msg) bool {
 	all := &server{zones: map[string]*zoneData{}}
-	for _, s := range w.servers {
+	w.resolver.mu.Lock()
+	servers := slices.Collect(maps.Values(w.servers))
+	w.resolver.mu.Unlock()
+	for _, s := range servers {
 		s.mu.Lock()
 		for name, z := range s.zones {
 			all.zones[name] = z
