@@ -104,6 +104,7 @@ func (b *bench) end() {
 // all prints a table for each scenario and distance.
 func (b *bench) all(ctx context.Context, scenarios []scenario, clients []*client) (ok bool, err error) {
 	ok = true
+	ours, floor := results{}, results{}
 	for _, s := range scenarios {
 		var traced map[*client]*sample
 		for i, roundTrip := range s.distances {
@@ -119,8 +120,12 @@ func (b *bench) all(ctx context.Context, scenarios []scenario, clients []*client
 			}
 			for _, f := range all {
 				f.counted = traced[f.client]
-				if f.client.name == ourName && len(f.failures) > 0 {
-					ok = false
+				switch f.client.name {
+				case ourName:
+					ours.add(&s, roundTrip, f)
+					ok = ok && len(f.failures) == 0
+				case floorName:
+					floor.add(&s, roundTrip, f)
 				}
 			}
 			title := s.title
@@ -130,6 +135,7 @@ func (b *bench) all(ctx context.Context, scenarios []scenario, clients []*client
 			print(os.Stdout, title, all)
 		}
 	}
+	printAims(os.Stdout, aims(ours, floor, b.bin))
 	return ok, nil
 }
 
