@@ -146,26 +146,21 @@ func (e *rehearsalError) Unwrap() error { return e.err }
 
 // rehearsal is the request, without the CA and the account.
 func (a *app) rehearsal(f *rehearseFlags, words []string) (*issue.Request, error) {
-	r := &issue.Request{Now: time.Now(), Force: true, Tell: a.explain}
-	if err := a.names(r, "", words); err != nil {
+	names, _, err := a.names("", words)
+	if err != nil {
 		return nil, err
 	}
-	if err := a.timing(r, &f.signFlags); err != nil {
+	p, err := a.plan(&f.orderFlags, nil)
+	if err != nil {
 		return nil, err
 	}
-	if err := a.key(r); err != nil {
+	r, err := p.request(names)
+	if err != nil {
 		return nil, err
 	}
-	var err error
-	if r.Registration, err = a.registration(&f.registrationFlags); err != nil {
-		return nil, err
-	}
-	r.Registration.EAB = nil
-	r.Profile = a.settings.Value("ACME_PROFILE")
-	if err := a.validation(r); err != nil {
-		return nil, err
-	}
-	r.Certificate, err = a.certificate("", words, r.Names)
+	r.Force, r.Tell = true, a.explain
+	r.Registration.EAB, r.PreferredChain = nil, "" // what another CA wants, and has
+	r.Certificate, err = p.certificate("", words, names)
 	return r, err
 }
 

@@ -2,38 +2,28 @@ package cmd
 
 import (
 	"context"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"arid/alpn"
 	"arid/certs"
-	"arid/challenge"
 	"arid/config"
-	"arid/hooks"
 	"arid/internal/atomicfile"
 	"arid/issue"
 	"arid/keys"
-	"arid/probe"
-	"arid/renew"
 )
 
 type signFlags struct {
-	registrationFlags
-	domains  []string
-	alias    string
-	csr      string
-	notAfter string
-	force    bool
+	orderFlags
+	domains []string
+	alias   string
+	csr     string
 }
 
 func (a *app) signCommand() *cobra.Command {
@@ -123,65 +113,49 @@ func (a *app) sayResult(r *issue.Request, result *issue.Result) error {
 // request turns flags and settings into a request, and refuses whatever can be
 // refused without asking the CA.
 func (a *app) request(ctx context.Context, f *signFlags, words []string) (*issue.Request, error) {
-	r := &issue.Request{Now: time.Now(), Force: f.force, Tell: a.tell}
-	if err := a.names(r, f.csr, words); err != nil {
+	names, csr, err := a.names(f.csr, words)
+	if err != nil {
 		return nil, err
 	}
 	authority, err := a.openCA(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r.CA, r.TestCA, r.Client, r.Account = authority.url, authority.test, authority.client, authority.store
-	if r.Registration, err = a.registration(&f.registrationFlags); err != nil {
+	p, err := a.plan(&f.orderFlags, authority)
+	if err != nil {
 		return nil, err
 	}
-	if err := a.timing(r, f); err != nil {
+	r, err := p.request(names)
+	if err != nil {
 		return nil, err
 	}
-	if err := a.key(r); err != nil {
-		return nil, err
-	}
-	if err := a.validation(r); err != nil {
-		return nil, err
-	}
-	r.Profile = a.settings.Value("ACME_PROFILE")
-	r.PreferredChain = a.settings.Value("PREFERRED_CHAIN")
-	r.Explicit = issue.Explicit{
-		Algo:       a.settings.Set("KEY_ALGO"),
-		MustStaple: a.settings.Set("OCSP_MUST_STAPLE"),
-		Profile:    a.settings.Set("ACME_PROFILE"),
-		// A CA given on the command line is for this once: it makes nothing due.
-		CA: a.settings.Set("CA") && a.settings.Origin("CA").Kind != "flag",
-	}
-	if f.csr == "" || a.settings.Origin("CERTDIR").Kind == "flag" {
-		if r.Certificate, err = a.certificate(f.alias, words, r.Names); err != nil {
+	r.CSR = csr
+	if csr == nil || a.settings.Origin("CERTDIR").Kind == "flag" {
+		if r.Certificate, err = p.certificate(f.alias, words, names); err != nil {
 			return nil, err
 		}
 	}
 	return r, nil
 }
 
-// names fills in what the certificate is for: the words given, or a CSR.
-func (a *app) names(r *issue.Request, csr string, words []string) error {
-	if csr != "" {
-		var err error
-		r.CSR, err = a.readCSR(csr)
-		if err != nil {
-			return err
+// names are what the certificate is for: the words given, or those of a CSR.
+func (a *app) names(file string, words []string) (names []string, csr *keys.CSR, err error) {
+	if file != "" {
+		if csr, err = a.readCSR(file); err != nil {
+			return nil, nil, err
 		}
-		r.Names = r.CSR.Names
-		return nil
+		return csr.Names, csr, nil
 	}
 	for _, word := range words {
 		name, err := config.CanonicalName(word)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		if !slices.Contains(r.Names, name) {
-			r.Names = append(r.Names, name)
+		if !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
-	return nil
+	return names, nil, nil
 }
 
 func (a *app) readCSR(file string) (*keys.CSR, error) {
@@ -211,195 +185,6 @@ func (a *app) readCSR(file string) (*keys.CSR, error) {
 		}
 	}
 	return csr, nil
-}
-
-// timing fills in when it is due and how long anything may take.
-func (a *app) timing(r *issue.Request, f *signFlags) (err error) {
-	if r.Policy, err = renew.ParsePolicy(a.settings.Value("RENEW_DAYS")); err != nil {
-		return a.settings.Wrong("RENEW_DAYS", err)
-	}
-	if r.Timeout, err = a.settings.Duration("TIMEOUT"); err != nil {
-		return err
-	}
-	if r.LockWait, err = a.settings.Duration("LOCK_WAIT"); err != nil {
-		return err
-	}
-	if f.notAfter != "" {
-		if r.NotAfter, err = time.Parse(time.RFC3339, f.notAfter); err != nil {
-			return &usageError{what: fmt.Sprintf("--not-after: %q is no time like 2026-01-31T12:00:00Z", f.notAfter)}
-		}
-		if !r.NotAfter.After(r.Now) {
-			return &usageError{what: fmt.Sprintf("--not-after: %s is past", f.notAfter)}
-		}
-	}
-	return nil
-}
-
-// key fills in what the key and the CSR are made of.
-func (a *app) key(r *issue.Request) error {
-	size, err := a.settings.Int("KEYSIZE")
-	if err != nil {
-		return err
-	}
-	if r.Algo, err = keys.ParseAlgo(a.settings.Value("KEY_ALGO"), size); err != nil {
-		return a.settings.Wrong("KEY_ALGO", err)
-	}
-	r.ReuseKey = !a.settings.Bool("PRIVATE_KEY_RENEW")
-	r.MustStaple = a.settings.Bool("OCSP_MUST_STAPLE")
-	if r.Subject, err = parseSubject(a.settings.Value("CSR_SUBJECT")); err != nil {
-		return a.settings.Wrong("CSR_SUBJECT", err)
-	}
-	return nil
-}
-
-// validation fills in how the names are proved, and looks whether that can work:
-// types, directories, hook, name servers.
-func (a *app) validation(r *issue.Request) (err error) {
-	if r.Types, err = challenge.ParseChoice(a.settings.Value("CHALLENGETYPE")); err != nil {
-		return a.settings.Wrong("CHALLENGETYPE", err)
-	}
-	used := map[string]bool{}
-	for _, name := range r.Names {
-		typ, err := r.Types.For(name)
-		if err != nil {
-			return &inputError{"name", err}
-		}
-		used[typ] = true
-	}
-	r.HookChain = a.settings.Bool("HOOK_CHAIN")
-	if r.Hooks, err = a.hooks(); err != nil {
-		return err
-	}
-	r.WellKnown, r.ALPNDir, r.ALPNGroup = a.path("WELLKNOWN"), a.path("ALPNCERTDIR"), a.settings.Value("ALPN_GROUP")
-	if used[challenge.HTTP01] {
-		dir, err := challenge.OpenHTTPDir(r.WellKnown)
-		if err != nil {
-			return a.from("WELLKNOWN", err)
-		}
-		dir.Close()
-	}
-	if used[challenge.TLSALPN01] {
-		if err := alpn.CheckDir(r.ALPNDir, r.ALPNGroup); err != nil {
-			return a.from("ALPNCERTDIR", err)
-		}
-	}
-	if r.DNS, err = a.dnsClient(); err != nil {
-		return err
-	}
-	r.Prober = &probe.Prober{DNS: r.DNS}
-	if used[challenge.DNS01] {
-		return a.records(r)
-	}
-	return nil
-}
-
-// records fills in who writes dns-01 records, and how long they are looked for.
-func (a *app) records(r *issue.Request) (err error) {
-	if r.DNSWait, err = a.settings.Duration("DNS_WAIT"); err != nil {
-		return err
-	}
-	switch {
-	case a.settings.Bool("DNS_UPDATE"):
-		r.Updater, err = a.updater()
-		return err
-	case a.settings.Value("HOOK") == "":
-		return a.settings.Wrong("HOOK", errors.New("dns-01 needs a hook that writes the TXT records, or --dns-update (DNS_UPDATE=yes)"))
-	}
-	return nil
-}
-
-// hooks makes the runner of the user's program.
-func (a *app) hooks() (*hooks.Runner, error) {
-	program := a.settings.Value("HOOK")
-	timeout, err := a.settings.Duration("HOOK_TIMEOUT")
-	if err != nil {
-		return nil, err
-	}
-	r := &hooks.Runner{
-		Env:     a.settings.HookEnv(),
-		Stdin:   a.Stdin,
-		Stdout:  a.Stderr,
-		Stderr:  a.Stderr,
-		Timeout: timeout,
-		Group:   !hooks.ControllingTerminal(),
-	}
-	switch {
-	case program == "":
-	case a.settings.HookFunction():
-		r.Function, r.Config, r.Sources = program, a.settings.File(), a.settings.Dropins()
-	default:
-		search := Process{Env: r.Env}
-		r.Program, err = hooks.Find(program, search.getenv("PATH"), a.Dir)
-		err = a.from("HOOK", err)
-	}
-	return r, err
-}
-
-// certificate is the folder for these names.
-func (a *app) certificate(alias string, words, names []string) (*certs.Certificate, error) {
-	if alias == "" {
-		alias = names[0]
-		if len(words) > 0 && strings.HasPrefix(strings.ToLower(words[0]), "ip:") {
-			alias = strings.ToLower(words[0]) // as dehydrated names the folder
-		}
-	}
-	if strings.HasPrefix(alias, "*.") {
-		return nil, &usageError{what: fmt.Sprintf("%q cannot name a folder", alias), hint: "put a plain name first, or give --alias NAME"}
-	}
-	store, err := a.store()
-	if err != nil {
-		return nil, err
-	}
-	certificate, err := store.Certificate(alias)
-	if err != nil {
-		return nil, &usageError{what: fmt.Sprintf("--alias: %v", err)}
-	}
-	return certificate, nil
-}
-
-// store is the certificate tree of the settings.
-func (a *app) store() (*certs.Store, error) {
-	keep, err := a.settings.Int("KEEP_VERSIONS")
-	if err != nil {
-		return nil, err
-	}
-	s := &certs.Store{Dir: a.path("CERTDIR"), Keep: keep, KeyGroup: a.settings.Value("KEY_GROUP")}
-	if text := a.settings.Value("KEY_MODE"); text != "" {
-		mode, err := strconv.ParseUint(text, 8, 9) // nine bits: rwxrwxrwx
-		if err != nil {
-			return nil, a.settings.Wrong("KEY_MODE", fmt.Errorf("%q is no mode like 0640", text))
-		}
-		s.KeyMode = fs.FileMode(mode)
-	}
-	return s, nil
-}
-
-// parseSubject reads CSR_SUBJECT, "C=TW/O=Crash Barrier/CN=…" or with commas.
-func parseSubject(text string) (pkix.Name, error) {
-	var n pkix.Name
-	for _, part := range strings.FieldsFunc(text, func(r rune) bool { return r == '/' || r == ',' }) {
-		key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
-		if value == "" {
-			return n, fmt.Errorf("%q is no FIELD=value", part)
-		}
-		switch strings.ToUpper(key) {
-		case "C":
-			n.Country = append(n.Country, value)
-		case "ST":
-			n.Province = append(n.Province, value)
-		case "L":
-			n.Locality = append(n.Locality, value)
-		case "O":
-			n.Organization = append(n.Organization, value)
-		case "OU":
-			n.OrganizationalUnit = append(n.OrganizationalUnit, value)
-		case "CN":
-			n.CommonName = value
-		default:
-			return n, fmt.Errorf("%q is none of C, ST, L, O, OU, CN", key)
-		}
-	}
-	return n, nil
 }
 
 // tell shows progress: each step where somebody watches, warnings always.

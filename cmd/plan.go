@@ -1,0 +1,268 @@
+package cmd
+
+import (
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"arid/alpn"
+	"arid/certs"
+	"arid/challenge"
+	"arid/hooks"
+	"arid/issue"
+	"arid/keys"
+	"arid/probe"
+	"arid/renew"
+)
+
+// orderFlags are those of every command that orders certificates and are no
+// plain setting.
+type orderFlags struct {
+	registrationFlags
+	notAfter string
+	force    bool
+}
+
+// plan is what the settings say about every certificate that they are for. All
+// that can be found wrong without the CA is found here, once.
+type plan struct {
+	*app
+	common issue.Request
+	store  *certs.Store
+	usable map[string]error // by challenge type: why it cannot work here
+}
+
+// plan reads the settings; authority is nil where another is to fill in the CA.
+func (a *app) plan(f *orderFlags, authority *ca) (*plan, error) {
+	p := &plan{app: a, usable: map[string]error{}}
+	r := &p.common
+	r.Now, r.Force, r.Tell = time.Now(), f.force, a.tell
+	if authority != nil {
+		r.CA, r.TestCA, r.Client, r.Account = authority.url, authority.test, authority.client, authority.store
+	}
+	r.Profile = a.settings.Value("ACME_PROFILE")
+	r.PreferredChain = a.settings.Value("PREFERRED_CHAIN")
+	r.Explicit = issue.Explicit{
+		Algo:       a.settings.Set("KEY_ALGO"),
+		MustStaple: a.settings.Set("OCSP_MUST_STAPLE"),
+		Profile:    a.settings.Set("ACME_PROFILE"),
+		// A CA given on the command line is for this once: it makes nothing due.
+		CA: a.settings.Set("CA") && a.settings.Origin("CA").Kind != "flag",
+	}
+	var err error
+	if r.Registration, err = a.registration(&f.registrationFlags); err != nil {
+		return nil, err
+	}
+	if err := a.timing(r, f.notAfter); err != nil {
+		return nil, err
+	}
+	if err := a.key(r); err != nil {
+		return nil, err
+	}
+	if err := a.validation(r); err != nil {
+		return nil, err
+	}
+	p.store, err = a.store()
+	return p, err
+}
+
+// request is for one certificate with these names. It refuses names that cannot
+// be proved as the settings say.
+func (p *plan) request(names []string) (*issue.Request, error) {
+	r := p.common
+	r.Names = names
+	for _, name := range names {
+		typ, err := r.Types.For(name)
+		if err != nil {
+			return nil, &inputError{"name", err}
+		}
+		why, known := p.usable[typ]
+		if !known {
+			why = p.canProve(typ)
+			p.usable[typ] = why
+		}
+		if why != nil {
+			return nil, why
+		}
+	}
+	r.Updater = p.common.Updater
+	return &r, nil
+}
+
+// canProve looks whether a challenge type can work here: directories, and who is
+// to write TXT records.
+func (p *plan) canProve(typ string) error {
+	switch typ {
+	case challenge.HTTP01:
+		dir, err := challenge.OpenHTTPDir(p.common.WellKnown)
+		if err != nil {
+			return p.from("WELLKNOWN", err)
+		}
+		return dir.Close()
+	case challenge.TLSALPN01:
+		return p.from("ALPNCERTDIR", alpn.CheckDir(p.common.ALPNDir, p.common.ALPNGroup))
+	case challenge.DNS01:
+		if p.settings.Bool("DNS_UPDATE") {
+			var err error
+			p.common.Updater, err = p.updater()
+			return err
+		}
+		if p.settings.Value("HOOK") == "" {
+			return p.settings.Wrong("HOOK", errors.New("dns-01 needs a hook that writes the TXT records, or --dns-update (DNS_UPDATE=yes)"))
+		}
+	}
+	return nil
+}
+
+// timing fills in when it is due and how long anything may take.
+func (a *app) timing(r *issue.Request, notAfter string) (err error) {
+	if r.Policy, err = renew.ParsePolicy(a.settings.Value("RENEW_DAYS")); err != nil {
+		return a.settings.Wrong("RENEW_DAYS", err)
+	}
+	if r.Timeout, err = a.settings.Duration("TIMEOUT"); err != nil {
+		return err
+	}
+	if r.LockWait, err = a.settings.Duration("LOCK_WAIT"); err != nil {
+		return err
+	}
+	if r.DNSWait, err = a.settings.Duration("DNS_WAIT"); err != nil {
+		return err
+	}
+	if notAfter != "" {
+		if r.NotAfter, err = time.Parse(time.RFC3339, notAfter); err != nil {
+			return &usageError{what: fmt.Sprintf("--not-after: %q is no time like 2026-01-31T12:00:00Z", notAfter)}
+		}
+		if !r.NotAfter.After(r.Now) {
+			return &usageError{what: fmt.Sprintf("--not-after: %s is past", notAfter)}
+		}
+	}
+	return nil
+}
+
+// key fills in what the key and the CSR are made of.
+func (a *app) key(r *issue.Request) error {
+	size, err := a.settings.Int("KEYSIZE")
+	if err != nil {
+		return err
+	}
+	if r.Algo, err = keys.ParseAlgo(a.settings.Value("KEY_ALGO"), size); err != nil {
+		return a.settings.Wrong("KEY_ALGO", err)
+	}
+	r.ReuseKey = !a.settings.Bool("PRIVATE_KEY_RENEW")
+	r.MustStaple = a.settings.Bool("OCSP_MUST_STAPLE")
+	if r.Subject, err = parseSubject(a.settings.Value("CSR_SUBJECT")); err != nil {
+		return a.settings.Wrong("CSR_SUBJECT", err)
+	}
+	return nil
+}
+
+// validation fills in how names are proved: types, directories, hook, name servers.
+func (a *app) validation(r *issue.Request) (err error) {
+	if r.Types, err = challenge.ParseChoice(a.settings.Value("CHALLENGETYPE")); err != nil {
+		return a.settings.Wrong("CHALLENGETYPE", err)
+	}
+	r.HookChain = a.settings.Bool("HOOK_CHAIN")
+	if r.Hooks, err = a.hooks(); err != nil {
+		return err
+	}
+	r.WellKnown, r.ALPNDir, r.ALPNGroup = a.path("WELLKNOWN"), a.path("ALPNCERTDIR"), a.settings.Value("ALPN_GROUP")
+	if r.DNS, err = a.dnsClient(); err != nil {
+		return err
+	}
+	r.Prober = &probe.Prober{DNS: r.DNS}
+	return nil
+}
+
+// hooks makes the runner of the user's program.
+func (a *app) hooks() (*hooks.Runner, error) {
+	program := a.settings.Value("HOOK")
+	timeout, err := a.settings.Duration("HOOK_TIMEOUT")
+	if err != nil {
+		return nil, err
+	}
+	r := &hooks.Runner{
+		Env:     a.settings.HookEnv(),
+		Stdin:   a.Stdin,
+		Stdout:  a.Stderr,
+		Stderr:  a.Stderr,
+		Timeout: timeout,
+		Group:   !hooks.ControllingTerminal(),
+	}
+	switch {
+	case program == "":
+	case a.settings.HookFunction():
+		r.Function, r.Config, r.Sources = program, a.settings.File(), a.settings.Dropins()
+	default:
+		search := Process{Env: r.Env}
+		r.Program, err = hooks.Find(program, search.getenv("PATH"), a.Dir)
+		err = a.from("HOOK", err)
+	}
+	return r, err
+}
+
+// certificate is the folder for these names.
+func (p *plan) certificate(alias string, words, names []string) (*certs.Certificate, error) {
+	if alias == "" {
+		alias = names[0]
+		if len(words) > 0 && strings.HasPrefix(strings.ToLower(words[0]), "ip:") {
+			alias = strings.ToLower(words[0]) // as dehydrated names the folder
+		}
+	}
+	if strings.HasPrefix(alias, "*.") {
+		return nil, &usageError{what: fmt.Sprintf("%q cannot name a folder", alias), hint: "put a plain name first, or give --alias NAME"}
+	}
+	certificate, err := p.store.Certificate(alias)
+	if err != nil {
+		return nil, &usageError{what: fmt.Sprintf("--alias: %v", err)}
+	}
+	return certificate, nil
+}
+
+// store is the certificate tree of the settings.
+func (a *app) store() (*certs.Store, error) {
+	keep, err := a.settings.Int("KEEP_VERSIONS")
+	if err != nil {
+		return nil, err
+	}
+	s := &certs.Store{Dir: a.path("CERTDIR"), Keep: keep, KeyGroup: a.settings.Value("KEY_GROUP")}
+	if text := a.settings.Value("KEY_MODE"); text != "" {
+		mode, err := strconv.ParseUint(text, 8, 9) // nine bits: rwxrwxrwx
+		if err != nil {
+			return nil, a.settings.Wrong("KEY_MODE", fmt.Errorf("%q is no mode like 0640", text))
+		}
+		s.KeyMode = fs.FileMode(mode)
+	}
+	return s, nil
+}
+
+// parseSubject reads CSR_SUBJECT, "C=TW/O=Crash Barrier/CN=…" or with commas.
+func parseSubject(text string) (pkix.Name, error) {
+	var n pkix.Name
+	for _, part := range strings.FieldsFunc(text, func(r rune) bool { return r == '/' || r == ',' }) {
+		key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		if value == "" {
+			return n, fmt.Errorf("%q is no FIELD=value", part)
+		}
+		switch strings.ToUpper(key) {
+		case "C":
+			n.Country = append(n.Country, value)
+		case "ST":
+			n.Province = append(n.Province, value)
+		case "L":
+			n.Locality = append(n.Locality, value)
+		case "O":
+			n.Organization = append(n.Organization, value)
+		case "OU":
+			n.OrganizationalUnit = append(n.OrganizationalUnit, value)
+		case "CN":
+			n.CommonName = value
+		default:
+			return n, fmt.Errorf("%q is none of C, ST, L, O, OU, CN", key)
+		}
+	}
+	return n, nil
+}
