@@ -54,38 +54,43 @@ func (w *world) primary(ip, zone, text string, key *Key) *primary {
 }
 
 func (p *primary) ServeDNS(rw mdns.ResponseWriter, q *mdns.Msg) {
-	if q.Opcode != mdns.OpcodeUpdate {
+	t, fault := q.IsTsig(), p.fault(rw, q)
+	if q.Opcode != mdns.OpcodeUpdate && fault == mdns.RcodeSuccess {
 		p.server.ServeDNS(rw, q)
 		return
 	}
 	p.mu.Lock()
-	p.asked = append(p.asked, fmt.Sprintf("UPDATE %s %s", bare(q.Question[0].Name), rw.RemoteAddr().Network()))
+	p.asked = append(p.asked, fmt.Sprintf("%s %s %s", mdns.OpcodeToString[q.Opcode], bare(q.Question[0].Name), rw.RemoteAddr().Network()))
 	answer := p.answer
 	p.mu.Unlock()
 	if answer != nil && answer(rw, q) {
 		return
 	}
 	m := new(mdns.Msg).SetReply(q)
-	t, fault := q.IsTsig(), 0
-	switch status := rw.TsigStatus(); {
-	case p.key == nil:
-	case t == nil:
+	switch {
+	case p.key != nil && t == nil:
 		m.Rcode = mdns.RcodeRefused
-	case errors.Is(status, mdns.ErrSecret):
-		fault = mdns.RcodeBadKey
-	case status != nil:
-		fault = mdns.RcodeBadSig
-	}
-	if fault != 0 {
+	case fault != mdns.RcodeSuccess:
 		m.Rcode = mdns.RcodeNotAuth
-	} else if m.Rcode == mdns.RcodeSuccess {
+	default:
 		m.Rcode = p.apply(q)
 	}
 	if p.key != nil && t != nil {
 		m.SetTsig(t.Hdr.Name, t.Algorithm, fudge, time.Now().Unix())
-		m.IsTsig().Error = uint16(fault)
+		m.IsTsig().Error = fault
 	}
 	rw.WriteMsg(m)
+}
+
+// fault is the TSIG error of a message.
+func (p *primary) fault(rw mdns.ResponseWriter, q *mdns.Msg) uint16 {
+	switch status := rw.TsigStatus(); {
+	case p.key == nil || q.IsTsig() == nil || status == nil:
+		return mdns.RcodeSuccess
+	case errors.Is(status, mdns.ErrSecret):
+		return mdns.RcodeBadKey
+	}
+	return mdns.RcodeBadSig
 }
 
 // apply is RFC 2136 §3.4, for TXT records without prerequisites.
@@ -148,6 +153,16 @@ func (p *primary) has(t *testing.T, want ...string) {
 	t.Helper()
 	if got := p.texts(); !slices.Equal(got, want) {
 		t.Errorf("the server has %q, want %q", got, want)
+	}
+}
+
+// unasked fails the test if anybody has asked the server anything.
+func (s *server) unasked(t *testing.T) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.asked) > 0 {
+		t.Errorf("%s was asked %q", s.addr, s.asked)
 	}
 }
 
@@ -412,9 +427,7 @@ func TestUpdateAtNamedServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.has(t, "_acme-challenge.hidden.test one 60", "www.acme.hidden.test two 60")
-	if asked := w.resolver.asked; len(asked) > 0 {
-		t.Errorf("the resolver was asked %q", asked)
-	}
+	w.resolver.unasked(t)
 
 	// It does not know the place of this one, and takes no update of it.
 	var e *UpdateError
@@ -427,9 +440,68 @@ func TestUpdateAtNamedServer(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 
+	// A wrong key is told at the first question.
+	updates := len(p.questions("UPDATE"))
 	u.Key = testKey(t, "other:"+testSecret)
 	if err := u.Add(t.Context(), Record{"_acme-challenge.hidden.test", "x"}); !errors.As(err, &e) || e.Rcode != "BADKEY" {
 		t.Errorf("got %v", err)
+	}
+	if n := len(p.questions("UPDATE")); n != updates {
+		t.Errorf("%d updates were sent with a wrong key", n-updates)
+	}
+}
+
+// What a named server says of zones that it does not serve does not count.
+func TestUpdateAtNamedServerThatTalksNonsense(t *testing.T) {
+	w := newWorld(t)
+	p := w.primary("127.0.0.2", "example.org", zoneText, nil)
+	u := &Updater{Client: w.client(), Server: p.addr}
+	soa := func(zone string) []mdns.RR {
+		rr, err := mdns.NewRR(zone + " 60 IN SOA a. b. 1 60 60 60 60")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []mdns.RR{rr}
+	}
+	for _, c := range []struct {
+		what string
+		ns   []mdns.RR
+		aa   bool
+	}{
+		{"a cache's answer", soa("org."), false},
+		{"the SOA of another zone", soa("example.net."), true},
+		{"no SOA at all", nil, true},
+	} {
+		p.behave(func(rw mdns.ResponseWriter, q *mdns.Msg) bool {
+			m := new(mdns.Msg).SetReply(q)
+			m.Authoritative, m.Ns = c.aa, c.ns
+			if q.Question[0].Qtype == mdns.TypeSOA && rw.RemoteAddr().Network() == "tcp" { // the updater's own
+				rw.WriteMsg(m)
+				return true
+			}
+			return false
+		})
+		if err := u.Add(t.Context(), Record{challenge, c.what}); err != nil {
+			t.Errorf("%s: %v", c.what, err)
+		}
+		if want := challenge + " " + c.what + " 60"; !slices.Contains(p.texts(), want) {
+			t.Errorf("%s: the server has %q", c.what, p.texts())
+		}
+	}
+}
+
+// What the primary says counts, though another server might take the update.
+func TestUpdateRefusedByPrimaryAlone(t *testing.T) {
+	w := newWorld(t)
+	p := w.primary("127.0.0.2", "example.org", zoneText+"@ NS ns2\nns2 A 127.0.0.3\n", nil)
+	p.reply(rcode(mdns.RcodeRefused))
+	other := w.primary("127.0.0.3", "example.org", zoneText+"@ NS ns2\nns2 A 127.0.0.3\n", nil)
+	var e *UpdateError
+	if err := (&Updater{Client: w.client()}).Add(t.Context(), Record{challenge, "one"}); !errors.As(err, &e) || e.Rcode != "REFUSED" {
+		t.Errorf("got %v", err)
+	}
+	if asked := other.questions("UPDATE"); len(asked) > 0 {
+		t.Errorf("the other server got %q", asked)
 	}
 }
 
@@ -509,9 +581,7 @@ func TestUpdateOfNoName(t *testing.T) {
 			t.Errorf("%q was taken", name)
 		}
 	}
-	if len(w.resolver.asked) > 0 {
-		t.Errorf("the resolver was asked %q", w.resolver.asked)
-	}
+	w.resolver.unasked(t)
 }
 
 func TestHostPort(t *testing.T) {
