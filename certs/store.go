@@ -93,6 +93,25 @@ func (s *Store) Certificate(alias string) (*Certificate, error) {
 	return &Certificate{Alias: alias, store: s}, nil
 }
 
+// Certificates are all folders of the tree that can be one, by name. Where there
+// is no tree, there are none.
+func (s *Store) Certificates() ([]*Certificate, error) {
+	entries, err := os.ReadDir(s.Dir)
+	if missing(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []*Certificate
+	for _, e := range entries {
+		if e.IsDir() && checkAlias(e.Name()) == nil {
+			all = append(all, &Certificate{Alias: e.Name(), store: s})
+		}
+	}
+	return all, nil
+}
+
 func checkAlias(alias string) error {
 	bad := func(r rune) bool { return r == '/' || r == utf8.RuneError || unicode.IsSpace(r) || !unicode.IsPrint(r) }
 	if alias == "" || alias == "." || alias == ".." || len(alias) > 255 || strings.ContainsFunc(alias, bad) {

@@ -41,6 +41,10 @@ func exitStatus(err error) int {
 	switch {
 	case err == nil:
 		return statusOK
+	case is[*toldError](err):
+		var t *toldError
+		errors.As(err, &t)
+		return t.status
 	case is[*SignalError](err):
 		var s *SignalError
 		errors.As(err, &s)
@@ -81,11 +85,11 @@ func exitStatus(err error) int {
 		return statusConfig
 	case errors.Is(err, fs.ErrPermission):
 		return statusPermission
-	case is[*config.NameError](err), is[*inputError](err), is[*keys.ParseError](err),
+	case is[*config.NameError](err), is[*config.LineError](err), is[*inputError](err), is[*keys.ParseError](err),
 		is[*account.KeyError](err), is[*account.ContactError](err):
 		return statusInput
 	case is[*config.Error](err), is[*issue.ConfigError](err), is[*challenge.DirError](err), is[*alpn.DirError](err), is[*acme.URLError](err),
-		is[*account.DeactivatedError](err):
+		is[*account.DeactivatedError](err), is[*orphanError](err):
 		return statusConfig
 	case is[*hooks.ExitError](err), is[*hooks.TimeoutError](err):
 		return statusFailed

@@ -77,10 +77,8 @@ func (a *app) finish(err error) int {
 	status := exitStatus(err)
 	// Another run is at work: that is no news for cron, and the status says it.
 	busy := is[*atomicfile.LockedError](err) && !a.report.Terminal() && !a.verbose
-	if err != nil && !busy {
-		for _, b := range blames(err) {
-			a.report.Error(b.text, b.notes...)
-		}
+	if err != nil && !busy && !is[*toldError](err) {
+		a.tellError(err)
 	}
 	var bug *guard.Panic
 	if errors.As(err, &bug) && a.verbose {
@@ -92,4 +90,11 @@ func (a *app) finish(err error) int {
 		return statusIO
 	}
 	return status
+}
+
+// tellError says what went wrong, and what might help.
+func (a *app) tellError(err error) {
+	for _, b := range blames(err) {
+		a.report.Error(b.text, b.notes...)
+	}
 }

@@ -135,7 +135,29 @@ func (a *app) request(ctx context.Context, f *signFlags, words []string) (*issue
 			return nil, err
 		}
 	}
-	return r, nil
+	return r, a.agrees(r)
+}
+
+// agrees refuses names that a line of domains.txt has otherwise: that line's
+// next renewal would take them back.
+func (a *app) agrees(r *issue.Request) error {
+	if r.Certificate == nil || a.settings.Origin("CERTDIR").Kind == "flag" {
+		return nil
+	}
+	d, err := config.ReadDomains(a.path("DOMAINS_TXT"))
+	if err != nil {
+		return nil // there need not be one
+	}
+	wanted := slices.Sorted(slices.Values(r.Names))
+	for _, line := range d.Lines {
+		if line.Alias == r.Certificate.Alias && !slices.Equal(slices.Sorted(slices.Values(line.Names)), wanted) {
+			return &usageError{
+				what: fmt.Sprintf("%s:%d has %q with other names: %s", line.File, line.Line, line.Alias, strings.Join(line.Names, " ")),
+				hint: "arid renew " + line.Alias,
+			}
+		}
+	}
+	return nil
 }
 
 // names are what the certificate is for: the words given, or those of a CSR.

@@ -68,8 +68,8 @@ func Known() []Setting {
 		{Name: "EAB_HMAC_KEY", Kind: Word, Secret: true, Help: "external account binding: the key, in base64 (--eab-hmac-file)"},
 		{Name: "EAB_ALG", Kind: Word, Default: "HS256", Help: "external account binding: the MAC", check: oneOf("HS256", "HS384", "HS512")},
 
-		{Name: "DOMAINS_TXT", Kind: Path, Default: "$BASEDIR/domains.txt", Unused: true, Help: "list of certificates: `FILE`"},
-		{Name: "DOMAINS_D", Kind: Path, Unused: true, Help: "directory of configs, one for each certificate"},
+		{Name: "DOMAINS_TXT", Kind: Path, Default: "$BASEDIR/domains.txt", Flag: "domains-txt", Help: "`FILE` with a line of names for each certificate"},
+		{Name: "DOMAINS_D", Kind: Path, Help: "directory of configs, one for each certificate"},
 		{Name: "CONFIG_D", Kind: Path, Help: "directory of *.sh files read after the config file"},
 		{Name: "CERTDIR", Kind: Path, Default: "$BASEDIR/certs", Flag: "out", Help: "put certificates into `DIR`, a folder each"},
 		{Name: "LOCKFILE", Kind: Path, Default: "$BASEDIR/lock", Unused: true, Help: "lock shared with dehydrated"},

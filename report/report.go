@@ -174,6 +174,15 @@ func (p *Printer) Step(text string) {
 	}
 }
 
+// Progress tells how far long work is: on a terminal in the status line, else
+// not at all.
+func (p *Printer) Progress(text string) {
+	if p.err.terminal && !p.quiet && !p.verbose {
+		p.status = true
+		p.err.write("\r\x1b[K" + cut(Escape(text), p.width()))
+	}
+}
+
 // Explain writes a line of a guided run as it is: what happens, for a reader
 // who meets it for the first time.
 func (p *Printer) Explain(head, text string) {

@@ -1,0 +1,366 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"arid/config"
+	"arid/issue"
+	"arid/report"
+)
+
+type renewFlags struct {
+	orderFlags
+	all, failFast, dryRun bool
+	unchanged             int
+	jitter                time.Duration
+}
+
+func (a *app) renewCommand() *cobra.Command {
+	var f renewFlags
+	c := &cobra.Command{
+		Use:   "renew [NAME…]",
+		Short: "every certificate of domains.txt that is missing, changed or due",
+		Long: `Goes through domains.txt and gets what is missing, changed or due, and repeats
+deployments that failed; without NAME all lines, else those whose alias or one of
+whose names is NAME. It goes on after a failure, and does nothing and says
+nothing where nothing is due: this is what cron runs.`,
+		Example: `  arid renew
+  arid renew --dry-run
+  arid renew -x www.example.org`,
+		GroupID: groupCertificates,
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.renew(c, &f, args)
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	flags := c.Flags()
+	flags.BoolVarP(&f.force, "force", "x", false, "order anew even if it is not due; needs NAME or --all")
+	flags.BoolVar(&f.all, "all", false, "with --force: all certificates")
+	flags.BoolVar(&f.failFast, "fail-fast", false, "stop at the first failure")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "say what is due, ask nobody and change nothing")
+	flags.IntVar(&f.unchanged, "exit-unchanged", 0, "end with status `N` where nothing was due")
+	flags.DurationVar(&f.jitter, "jitter", 0, "wait up to `DURATION` first, a random time")
+	flags.StringVar(&f.notAfter, "not-after", "", "ask for certificates that end at `TIME` (RFC 3339)")
+	f.registrationFlags.add(c)
+	caFlags(c)
+	settingFlags(c, slices.Concat(validateSettings, dnsSettings, orderSettings, []string{"DOMAINS_TXT", "PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS"})...)
+	return c
+}
+
+func (a *app) renew(c *cobra.Command, f *renewFlags, words []string) error {
+	switch {
+	case f.force && len(words) == 0 && !f.all:
+		return &usageError{what: "--force needs NAME or --all", hint: "arid renew -x NAME"}
+	case f.unchanged < 0 || f.unchanged > 255:
+		return &usageError{what: fmt.Sprintf("--exit-unchanged: %d is no exit status", f.unchanged)}
+	}
+	if err := a.load(c, "sign_domains", f.registrationFlags.settings()); err != nil {
+		return err
+	}
+	domains, err := a.domains()
+	if err != nil {
+		return err
+	}
+	chosen, bad, err := choose(domains, words)
+	if err != nil {
+		return err
+	}
+	if err := jitter(c.Context(), f.jitter); err != nil {
+		return err
+	}
+	w := &walk{app: a, flags: f}
+	if w.authority, err = a.openCA(c.Context()); err != nil {
+		return err
+	}
+	if w.common, err = a.plan(&f.orderFlags, w.authority); err != nil {
+		return err
+	}
+	for _, b := range bad {
+		w.fail(b)
+	}
+	if err := w.lines(c.Context(), chosen); err != nil {
+		return err
+	}
+	if len(words) == 0 {
+		w.orphans(c.Context(), domains)
+	}
+	return w.end()
+}
+
+// domains reads domains.txt, and shows what is odd in it.
+func (a *app) domains() (*config.Domains, error) {
+	file := a.path("DOMAINS_TXT")
+	d, err := config.ReadDomains(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, a.from("DOMAINS_TXT", &usefulError{err, "a line of names for each certificate; \"arid sign NAME…\" needs no file"})
+	}
+	if err != nil {
+		return nil, a.from("DOMAINS_TXT", err)
+	}
+	for _, w := range d.Warnings {
+		a.report.Warning(w)
+	}
+	if dir := a.path("DOMAINS_D"); dir != "" {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			a.report.Warning(a.settings.Wrong("DOMAINS_D", errors.New("there is no such directory")).Error())
+		}
+	}
+	return d, nil
+}
+
+// usefulError is an error with a hint.
+type usefulError struct {
+	err  error
+	hint string
+}
+
+func (e *usefulError) Error() string { return e.err.Error() }
+func (e *usefulError) Unwrap() error { return e.err }
+func (e *usefulError) Hint() string  { return e.hint }
+
+// choose takes the lines that the words mean, by alias or by any name, and what
+// is wrong in lines that may be meant. No words mean all.
+func choose(d *config.Domains, words []string) (chosen []config.Line, bad []error, err error) {
+	if len(words) == 0 {
+		for _, b := range d.Bad {
+			bad = append(bad, b)
+		}
+		return d.Lines, bad, nil
+	}
+	meant := map[int]bool{}
+	for _, word := range words {
+		name := strings.ToLower(word)
+		if canonical, err := config.CanonicalName(word); err == nil {
+			name = canonical
+		}
+		found := false
+		for i, line := range d.Lines {
+			if line.Alias == strings.ToLower(word) || slices.Contains(line.Names, name) {
+				meant[i], found = true, true
+			}
+		}
+		for _, b := range d.Bad {
+			if b.Alias != "" && b.Alias == strings.ToLower(word) {
+				bad, found = append(bad, b), true
+			}
+		}
+		if !found {
+			return nil, nil, &usageError{what: fmt.Sprintf("no line of domains.txt has %q", word), hint: "\"arid sign NAME…\" needs no line"}
+		}
+	}
+	for i, line := range d.Lines {
+		if meant[i] {
+			chosen = append(chosen, line)
+		}
+	}
+	return chosen, bad, nil
+}
+
+func jitter(ctx context.Context, most time.Duration) error {
+	if most <= 0 {
+		return nil
+	}
+	select {
+	case <-time.After(rand.N(most)):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// walk is one run over many certificates. What goes wrong with one is told at
+// once, and does not stop the others.
+type walk struct {
+	*app
+	flags     *renewFlags
+	authority *ca
+	common    *plan // for all certificates without a config of their own
+	statuses  []int // of the failures
+	done      int   // certificates issued or deployed
+}
+
+// fail tells a failure.
+func (w *walk) fail(err error) {
+	w.statuses = append(w.statuses, exitStatus(err))
+	w.tellError(err)
+}
+
+func (w *walk) lines(ctx context.Context, lines []config.Line) error {
+	var table [][]string
+	for i, line := range lines {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if len(lines) > 1 {
+			w.report.Progress(fmt.Sprintf("%d/%d %s", i+1, len(lines), line.Alias))
+		}
+		var err error
+		if w.flags.dryRun {
+			var row []string
+			if row, err = w.outlook(ctx, &line); row != nil {
+				table = append(table, row)
+			}
+		} else {
+			err = w.line(ctx, &line)
+		}
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return err
+		default:
+			w.fail(named(line.Alias, err))
+			if w.flags.failFast {
+				return w.end()
+			}
+		}
+	}
+	if len(table) > 0 {
+		return w.out(report.Table(append([][]string{{"CERTIFICATE", "STATE", "WHY"}}, table...)))
+	}
+	return nil
+}
+
+// line brings one certificate to where its line wants it.
+func (w *walk) line(ctx context.Context, line *config.Line) error {
+	r, err := w.request(ctx, line)
+	if err != nil {
+		return err
+	}
+	result, err := issue.Sign(ctx, r)
+	if result != nil && (err == nil || !result.Deployed) {
+		if result.Issued || result.Deployed {
+			w.done++
+			w.sayResult(r, result)
+		} else if w.verbose {
+			w.report.Note(fmt.Sprintf("%s: %s", line.Alias, result.Reason))
+		}
+	}
+	return err
+}
+
+// outlook is what would be done for a line, as a row of a table.
+func (w *walk) outlook(ctx context.Context, line *config.Line) ([]string, error) {
+	r, err := w.request(ctx, line)
+	if err != nil {
+		return nil, err
+	}
+	o, err := issue.Look(r)
+	if err != nil {
+		return nil, err
+	}
+	state := "ok"
+	switch {
+	case o.Due:
+		state = "due"
+	case o.Owed:
+		state = "owed"
+	}
+	if state != "ok" {
+		w.done++
+	}
+	return []string{line.Alias, state, report.Escape(o.Reason)}, nil
+}
+
+// request is for a line, by the settings of its own config where it has one.
+func (w *walk) request(ctx context.Context, line *config.Line) (*issue.Request, error) {
+	if line.Twin != "" {
+		return nil, &config.LineError{File: line.File, Line: line.Line, Alias: line.Alias,
+			Err: fmt.Errorf("the certificate %q stands in %s already, and the two would undo each other", line.Alias, line.Twin)}
+	}
+	own, err := w.settings.ForCertificate(ctx, line.Alias, line.Words)
+	if err != nil {
+		return nil, err
+	}
+	p := w.common
+	if own != w.settings {
+		for _, warning := range own.Warnings() {
+			w.report.Warning(warning)
+		}
+		a := *w.app
+		a.settings = own
+		if p, err = a.plan(&w.flags.orderFlags, w.authority); err != nil {
+			return nil, err
+		}
+	}
+	r, err := p.request(line.Names)
+	if err != nil {
+		return nil, err
+	}
+	r.Now = time.Now()
+	r.Certificate, err = p.store.Certificate(line.Alias)
+	return r, err
+}
+
+// orphans names what arid made, that is due, and that no line covers: it would
+// expire in silence.
+func (w *walk) orphans(ctx context.Context, d *config.Domains) {
+	covered := map[string]bool{}
+	for _, line := range d.Lines {
+		covered[line.Alias] = true
+	}
+	for _, b := range d.Bad {
+		covered[b.Alias] = true
+	}
+	all, err := w.common.store.Certificates()
+	if err != nil {
+		w.fail(err)
+		return
+	}
+	for _, c := range all {
+		if covered[c.Alias] || ctx.Err() != nil {
+			continue
+		}
+		state, err := c.State()
+		if err != nil || state.Leaf == "" { // none of arid's
+			continue
+		}
+		r := w.common.common
+		r.Certificate, r.Names, r.Now = c, state.Names, time.Now()
+		r.Explicit, r.Force, r.TestCA = issue.Explicit{}, false, state.TestCA
+		if o, err := issue.Look(&r); err == nil && o.Due {
+			w.fail(&orphanError{c.Alias, o.Reason})
+		}
+	}
+}
+
+// orphanError is a certificate that nobody renews.
+type orphanError struct{ alias, why string }
+
+func (e *orphanError) Error() string {
+	return fmt.Sprintf("%s: no line of domains.txt covers this certificate, and it is due: %s", e.alias, e.why)
+}
+
+func (e *orphanError) Hint() string {
+	return "give it a line, or forget it: arid cleanup --forget " + e.alias
+}
+
+// end is the status that all failures share, else 1.
+func (w *walk) end() error {
+	switch {
+	case len(w.statuses) > 0:
+		status := w.statuses[0]
+		if slices.ContainsFunc(w.statuses, func(s int) bool { return s != status }) {
+			status = statusFailed
+		}
+		return &toldError{status}
+	case w.done == 0 && w.flags.unchanged > 0:
+		return &toldError{w.flags.unchanged}
+	}
+	return nil
+}
+
+// toldError is the status of a run whose failures have been told.
+type toldError struct{ status int }
+
+func (e *toldError) Error() string { return fmt.Sprintf("status %d", e.status) }
