@@ -43,25 +43,25 @@ var near, middle, far = 0 * millisecond, 50 * millisecond, 150 * millisecond
 var scenarios = []scenario{
 	{name: "start", title: "Start-up: version or help", kind: starting, distances: []time.Duration{near}},
 	{name: "one", title: "One name", names: 1, distances: []time.Duration{near, middle, far}},
-	{name: "five", title: "Five names in one certificate", names: 5, distances: []time.Duration{near, middle, far}},
+	{name: "five", title: "Five names in one certificate", names: 5, distances: []time.Duration{near, far}},
 	{name: "many", title: "100 names in one certificate", names: 100, distances: []time.Duration{near, far}},
 	{name: "calls", title: "100 certificates, one call after another", names: 1, calls: 100, distances: []time.Duration{middle}},
 	{name: "again", title: "Nothing to do: the certificate is not due", names: 1, kind: again, distances: []time.Duration{middle}},
 	{name: "nonces", title: "One name, half of the nonces refused", manner: refusing, names: 1, distances: []time.Duration{near}},
 	{name: "slow", title: "One name, a CA that takes its time", manner: slow, names: 1, distances: []time.Duration{30 * millisecond},
-		validations: []time.Duration{400 * millisecond, 550 * millisecond, 700 * millisecond, 850 * millisecond, 1000 * millisecond}},
+		validations: []time.Duration{400 * millisecond, 700 * millisecond, 1000 * millisecond}},
 }
 
 // What takes long is done less often, and what would take very long is measured in
 // part and extrapolated.
 const (
-	manyBelow      = time.Second      // fifteen runs
+	manyBelow      = time.Second      // nine runs
 	oftenBelow     = 3 * time.Second  // five
-	sometimesBelow = 10 * time.Second // three
+	sometimesBelow = 6 * time.Second  // three
 	part           = 10               // names, of 100 …
 	partIsEnough   = 6 * time.Second  // … where they take longer than that
 	calls          = 5                // of 100 …
-	callsAreEnough = 90 * time.Second // … where 100 would take longer than that
+	callsAreEnough = 60 * time.Second // … where 100 would take longer than that
 )
 
 // runs is how many are wanted, given how long the first took.
@@ -72,7 +72,7 @@ func (s *scenario) runs(first time.Duration, quick bool) int {
 	case s.validations != nil:
 		return len(s.validations)
 	case first < manyBelow:
-		return 15
+		return 9
 	case first < oftenBelow:
 		return 5
 	case first < sometimesBelow:

@@ -132,11 +132,7 @@ func (f *figures) row(floor, best *figures) []string {
 	}
 	processes, programs := "–", "–"
 	if f.counted != nil {
-		mark := ""
-		if f.counted.guessed {
-			mark = "~"
-		}
-		processes, programs = mark+count(f.counted.processes), mark+count(f.counted.programs)
+		processes, programs = count(f.counted.processes), count(f.counted.programs)
 	}
 	return []string{f.client.name, about + seconds(f.wall()), ratio(f, floor), ratio(f, best),
 		about + count(f.requests()), about + count(f.connections()), about + count(f.handshakes()),

@@ -39,8 +39,9 @@ type ca struct {
 	*front
 	roots      *x509.CertPool // of what it issues
 	registered map[string]error
-	dir        string       // a folder in it for each client
-	validation atomic.Int64 // time.Duration that the answer to the CA's question takes
+	signed     map[string][]string // what a client holds that is not due
+	dir        string              // a folder in it for each client
+	validation atomic.Int64        // time.Duration that the answer to the CA's question takes
 }
 
 // servers ends what it has started, and nothing else.
@@ -94,7 +95,7 @@ func (s *servers) ca(m manner) (*ca, error) {
 	if c := s.cas[m]; c != nil {
 		return c, nil
 	}
-	c := &ca{registered: map[string]error{}}
+	c := &ca{registered: map[string]error{}, signed: map[string][]string{}}
 	web, err := s.startWeb(&c.validation)
 	if err != nil {
 		return nil, err
