@@ -59,34 +59,3 @@ shown() {
   [[ $(dig "@$RESOLVER" nowhere.invalid) == *"status: NXDOMAIN"* ]]
   [[ $(dig "@$RESOLVER" www.lame.test) == *"status: SERVFAIL"* ]]
 }
-
-@test "dehydrated proves names to Pebble by tls-alpn-01 and dns-01" {
-  mkdir "$T/d"
-  cat >"$T/d/config" <<EOC
-CA="$DIRECTORY"
-CURL_OPTS="--cacert $CA_FILE"
-ALPNCERTDIR="$ALPN"
-HOOK="$T/d/hook"
-KEY_ALGO=prime256v1
-ACCOUNT_KEY_ALGO=prime256v1
-EOC
-  cat >"$T/d/hook" <<'EOC'
-#!/bin/sh
-[ "$CHALLENGETYPE" = dns-01 ] || exit 0
-case $1 in
-deploy_challenge) action=add ;;
-clean_challenge) action=delete ;;
-*) exit 0 ;;
-esac
-printf 'server %s\nupdate %s _acme-challenge.%s. 60 TXT "%s"\nsend\n' "$PRIMARY" "$action" "$2" "$4" | nsupdate -k "$TSIG"
-EOC
-  chmod +x "$T/d/hook"
-  dehydrated -f "$T/d/config" --register --accept-terms
-  # Side by side, as it sleeps much.
-  dehydrated -f "$T/d/config" -n -c -t tls-alpn-01 -d a.example.test 3>&- &
-  dehydrated -f "$T/d/config" -n -c -t dns-01 -d d.example.test
-  wait $!
-  verify_chain "$T/d/certs/a.example.test/fullchain.pem" a.example.test
-  verify_chain "$T/d/certs/d.example.test/fullchain.pem" d.example.test
-  [[ $(zone_txt example.test) != *_acme-challenge.d.example.test* ]]
-}

@@ -120,6 +120,15 @@ V6_HOST=1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa
   verify_chain "$(set_of kill.example.test)/fullchain.pem" kill.example.test
 }
 
+@test "KILL when the CA has refused: the next run takes away what is left" {
+  # shellcheck disable=SC2016  # the hook's
+  printf '#!/bin/sh\n[ "$1" != invalid_challenge ] || [ -z "$DIE" ] || kill -KILL "$PPID"\n' >"$T/hook"
+  DIE=now run -137 arid sign --accept-terms -k "$T/hook" nobody.example.test
+  stands_in "$ALPN" nobody.example.test.crt.pem nobody.example.test.key.pem
+  run -1 arid sign -k "$T/hook" nobody.example.test
+  stands_in "$ALPN"
+}
+
 @test "what others have in the directory stays" {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=theirs" \
     -keyout "$ALPN/theirs.example.test.key.pem" -out "$ALPN/theirs.example.test.crt.pem" 2>"$T/openssl.log"

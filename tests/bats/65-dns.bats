@@ -143,7 +143,7 @@ wrong() {
   local pattern=$1 before
   shift
   before=$(asked)
-  run arid sign --accept-terms --dns-update wrong.example.test "$@"
+  run arid sign --accept-terms --dns-update --dns-wait 2s wrong.example.test "$@"
   printf '%s: %s\n' "$status" "$output"
   [ "$status" -eq 78 ]
   # shellcheck disable=SC2053  # a pattern
@@ -166,7 +166,7 @@ wrong() {
 @test "a zone that nobody serves" {
   local before
   before=$(asked)
-  run arid sign --accept-terms --dns-update --dns-key "$TSIG" www.nowhere.invalid
+  run arid sign --accept-terms --dns-update --dns-wait 2s --dns-key "$TSIG" www.nowhere.invalid
   printf '%s: %s\n' "$status" "$output"
   [ "$status" -eq 78 ]
   [[ $output == *"nowhere.invalid"* ]]
@@ -208,6 +208,17 @@ ended() {
   [ -n "$(txt_at "$PRIMARY" _acme-challenge.k.slow.test)" ]
   transfer
   by built-in sign k.slow.test
+  nothing_left
+}
+
+@test "KILL when the CA has refused: the next run takes the old record away too" {
+  # shellcheck disable=SC2016  # the hook's
+  printf '#!/bin/sh\n[ "$1" != invalid_challenge ] || [ -z "$DIE" ] || kill -KILL "$PPID"\n' >"$T/hook"
+  chmod +x "$T/hook"
+  export ARID_HOOK=$T/hook
+  DIE=now run -137 by built-in sign --accept-terms --dns-wait 0 i.slow.test
+  [ -n "$(txt_at "$PRIMARY" _acme-challenge.i.slow.test)" ]
+  run -1 by built-in sign --dns-wait 0 i.slow.test
   nothing_left
 }
 

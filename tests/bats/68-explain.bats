@@ -263,7 +263,11 @@ PUT='printf "server %s\nupdate add _acme-challenge.%s. 60 TXT \"%s\"\nsend\n" "$
   explains dns-servfail dns-01 fail.lame.test "unsuccessful response: 2" "SERVFAIL"
 }
 
-@test "dns-chain: in a circle" {
+@test "dns-chain: in a circle over two servers" {
+  explains dns-chain dns-01 round.example.test "unsuccessful response: 2" "a loop"
+}
+
+@test "dns-chain: in a circle at one server, for which BIND has SERVFAIL and the CNAMEs" {
   explains dns-chain dns-01 loop.example.test "unsuccessful response: 2" _acme-challenge.loop2.example.test
 }
 

@@ -26,11 +26,12 @@
 #   TSIG       BIND key file; the key may change TXT records in every zone
 #   TSIG_POOR  the same for a key that the servers know, and that may do nothing
 #
-# Zones, all on PRIMARY:
+# Zones, all on PRIMARY but far.test, which SECONDARY has:
 #
 #   example.test     the ordinary one; has wildcard addresses, and CNAMEs:
 #                    _acme-challenge.cname to cname.acme.other.test,
 #                    _acme-challenge.loop to itself by way of another,
+#                    _acme-challenge.round by way of one in far.test,
 #                    _acme-challenge.lost to a name nobody serves;
 #                    _acme-challenge.own is a zone of its own
 #   acme.other.test  what the CNAME leads to
@@ -129,7 +130,7 @@ start_bind() {
   install -m 755 "$(command -v named)" "$T/named"
 
   local zone
-  mkdir -p "$T/primary" "$T/resolver"
+  mkdir -p "$T/primary" "$T/secondary" "$T/resolver"
   for zone in example.test _acme-challenge.own.example.test acme.other.test slow.test dead.test split.test; do
     zone_file "$zone" >"$T/primary/$zone"
     printf 'zone "%s" { type primary; file "%s"; update-policy {\n' "$zone" "$zone"
@@ -137,7 +138,9 @@ start_bind() {
   done >"$T/primary.zones"
   cat >"$T/secondary.zones" <<EOC
 zone "slow.test" { type secondary; file "slow.test"; primaries { $PRIMARY; }; };
+zone "far.test" { type primary; file "far.test"; };
 EOC
+  PRIMARY=$SECONDARY zone_file far.test >"$T/secondary/far.test"
   root_zone >"$T/resolver/root"
   zone_file split.test >"$T/resolver/split.test"
   cat >"$T/resolver.zones" <<EOC
@@ -204,12 +207,14 @@ ns1 A $server
 _acme-challenge.busy TXT "of somebody else"
 EOC
   case $1 in
+    far.test) printf '_acme-challenge.round CNAME _acme-challenge.round.example.test.\n' ;;
     slow.test) printf '@ NS ns2\nns2 A %s\n' "$SECONDARY" ;;
     example.test) cat <<EOC
 * A $WEB
 _acme-challenge.cname CNAME cname.acme.other.test.
 _acme-challenge.loop CNAME _acme-challenge.loop2
 _acme-challenge.loop2 CNAME _acme-challenge.loop
+_acme-challenge.round CNAME _acme-challenge.round.far.test.
 _acme-challenge.lost CNAME lost.nowhere.invalid.
 _acme-challenge.own NS ns1
 nobody A $NOBODY
@@ -231,6 +236,7 @@ EOC
   for zone in example.test acme.other.test slow.test lame.test dead.test; do
     printf '%s. NS ns1.%s.\nns1.%s. A %s\n' "$zone" "$zone" "$zone" "$PRIMARY"
   done
+  printf 'far.test. NS ns1.far.test.\nns1.far.test. A %s\n' "$SECONDARY"
 }
 
 # rndc_at NAME WORD...: tells the BIND of that name (primary, secondary, resolver).
