@@ -151,6 +151,9 @@ func recordName(word string) (string, error) {
 		}
 		name = services + canonical
 	}
+	if strings.HasPrefix(name, "-") {
+		return "", errors.New("it begins with \"-\"")
+	}
 	if len(name) > 253 {
 		return "", errors.New("it has more than 253 letters")
 	}

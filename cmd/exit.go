@@ -65,10 +65,10 @@ func exitStatus(err error) int {
 			return statusLater
 		}
 		return statusConfig
-	case is[*dns.UnseenError](err), is[*dns.UnreachableError](err), is[*dns.ResolverError](err):
-		return statusLater
 	case is[*dns.ZoneError](err), is[*dns.ChainError](err):
 		return statusConfig
+	case is[*dns.UnseenError](err), is[*dns.UnreachableError](err), is[*dns.ResolverError](err):
+		return statusLater
 	case is[*acme.ProtocolError](err):
 		return statusProtocol
 	case is[*issue.ValidationError](err), is[*issue.OrderError](err):
