@@ -17,12 +17,14 @@ import (
 )
 
 func TestExchange(t *testing.T) {
-	good := func(q *mdns.Msg) *mdns.Msg {
+	says := func(q *mdns.Msg, text string) *mdns.Msg {
 		m := new(mdns.Msg).SetReply(q)
-		rr, _ := mdns.NewRR(q.Question[0].Name + " 60 IN TXT good")
+		rr, _ := mdns.NewRR(q.Question[0].Name + " 60 IN TXT " + text)
 		m.Answer = []mdns.RR{rr}
 		return m
 	}
+	good := func(q *mdns.Msg) *mdns.Msg { return says(q, "good") }
+	evil := func(q *mdns.Msg) *mdns.Msg { return says(q, "evil") }
 	raw := func(m *mdns.Msg, change func(b []byte)) []byte {
 		b, err := m.Pack()
 		if err != nil {
@@ -47,9 +49,9 @@ func TestExchange(t *testing.T) {
 		{"nonsense, then an answer", func(_ int, w mdns.ResponseWriter, q *mdns.Msg) {
 			w.Write([]byte("nonsense"))
 			w.Write(nil)
-			w.Write(raw(good(q), func(b []byte) { b[0]++ }))      // another ID
-			w.Write(raw(good(q), func(b []byte) { b[2] &= 127 })) // a question
-			w.Write(raw(good(q), func(b []byte) { b[13] = '!' })) // another name
+			w.Write(raw(evil(q), func(b []byte) { b[0]++ }))      // another ID
+			w.Write(raw(evil(q), func(b []byte) { b[2] &= 127 })) // a question
+			w.Write(raw(evil(q), func(b []byte) { b[13] = '!' })) // another name
 			w.WriteMsg(good(q))
 		}, "", "udp"},
 		{"the question in other letters", func(_ int, w mdns.ResponseWriter, q *mdns.Msg) {
@@ -129,7 +131,7 @@ func TestExchange(t *testing.T) {
 				t.Errorf("got %v", err)
 			case err == nil && test.want != "":
 				t.Errorf("got %v, want the error %s", m, test.want)
-			case err == nil && len(m.Answer) != 1:
+			case err == nil && (len(m.Answer) != 1 || m.Answer[0].(*mdns.TXT).Txt[0] != "good"):
 				t.Errorf("got %v", m)
 			}
 			var asked []string

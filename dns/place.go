@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -216,12 +215,9 @@ func serversOf(records []mdns.RR, zone string) []string {
 }
 
 // enclosing is where to go on when there is no zone named at: to the owner of
-// the SOA that comes with a negative answer (RFC 2308 §2), or a label up. Beside
-// a CNAME that SOA is another name's.
+// the SOA that comes with a negative answer (RFC 2308 §2), or a label up. Should
+// that be too far up, there will be a delegation.
 func enclosing(m *mdns.Msg, at string) string {
-	if len(m.Answer) > 0 {
-		return parent(at)
-	}
 	for _, rr := range m.Ns {
 		owner := mdns.CanonicalName(rr.Header().Name)
 		if rr.Header().Rrtype == mdns.TypeSOA && owner != at && mdns.IsSubDomain(owner, at) {
@@ -438,9 +434,6 @@ func (f *finder) settle(ctx context.Context, z *authority, s step, name string) 
 		}
 	}
 	p.Zone, p.Servers = bare(z.name), z.servers
-	slices.SortFunc(p.Servers, func(a, b Server) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), a.Address.Compare(b.Address))
-	})
 	return p, nil
 }
 

@@ -43,6 +43,10 @@ func TestPlace(t *testing.T) {
 			"_acme-challenge.a.b.c.example.org in example.org" + both},
 		{"a parent that is an alias", "cdn CNAME ns1.example.net.", "", nil, "_acme-challenge.cdn.example.org",
 			"_acme-challenge.cdn.example.org in example.org" + both},
+		{"a parent that is an alias into the zone above its own", "x A 192.0.2.1\nsub NS ns1.example.net.", "", func(w *world) {
+			w.serve("127.0.0.4", "sub.example.org", "@ NS ns1.example.net.\ncdn CNAME x.example.org.")
+		}, "_acme-challenge.cdn.sub.example.org",
+			"_acme-challenge.cdn.sub.example.org in sub.example.org of ns1.sub.example.org at ns1.example.net=127.0.0.4"},
 		{"upper case and a final dot", "", "", nil, "_ACME-Challenge.Example.ORG.", acme + " in example.org" + both},
 		{"upper case in the answers", "_ACME-CHALLENGE CNAME There.EXAMPLE.Net.", "", nil, acme, "there.example.net" + atNet},
 		{"A-labels", "xn--bcher-kva A 192.0.2.1", "", nil, "_acme-challenge.xn--bcher-kva.example.org",

@@ -85,9 +85,12 @@ func (u Unseen) String() string {
 		more := andMore(len(u.Lacking)-1, "server")
 		return fmt.Sprintf("%q %s at %s%s", u.Place.Name, first.lack(u.Values), first.Server, more)
 	}
-	first := u.Unreachable[0]
+	first, does := u.Unreachable[0], "does"
+	if len(u.Unreachable) > 1 {
+		does = "do"
+	}
 	more := andMore(len(u.Unreachable)-1, "server")
-	return fmt.Sprintf("%q could not be looked for at %s%s: %v", u.Place.Name, first.Server, more, first.Err)
+	return fmt.Sprintf("%q is seen, but %s%s %s not answer: %v", u.Place.Name, first.Server, more, does, first.Err)
 }
 
 func andMore(n int, what string) string {

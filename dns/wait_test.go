@@ -77,6 +77,8 @@ func TestWait(t *testing.T) {
 			`"_acme-challenge.example.org" has only other values at ns1.example.org (127.0.0.2:PORT) and 1 more server`, seconds(120), false},
 		{"one of two values", "_acme-challenge TXT a", nil, acme + "=a " + acme + "=b",
 			`"_acme-challenge.example.org" has only 1 of 2 values at ns1.example.org (127.0.0.2:PORT) and 1 more server`, seconds(120), false},
+		{"one of two values, one asked for twice", "_acme-challenge TXT a", nil, acme + "=a " + acme + "=a " + acme + "=b",
+			`"_acme-challenge.example.org" has only 1 of 2 values at ns1.example.org (127.0.0.2:PORT) and 1 more server`, seconds(120), false},
 		{"the letters of a value count", "_acme-challenge TXT A", nil, acme + "=a",
 			`"_acme-challenge.example.org" has only other values at ns1.example.org (127.0.0.2:PORT) and 1 more server`, seconds(120), false},
 		{"at the end of a CNAME", "_acme-challenge CNAME x\nx TXT a", nil, acme + "=a", "", 0, false},
@@ -84,19 +86,30 @@ func TestWait(t *testing.T) {
 			`"x.example.org" is missing at ns1.example.org (127.0.0.2:PORT) and 1 more server`, seconds(120), false},
 
 		{"one server is down", "@ NS ns3\nns3 A 127.0.0.9\n_acme-challenge TXT a", nil, acme + "=a",
-			`"_acme-challenge.example.org" could not be looked for at ns3.example.org (127.0.0.9:PORT): connection refused`, seconds(1), true},
+			`"_acme-challenge.example.org" is seen, but ns3.example.org (127.0.0.9:PORT) does not answer: connection refused`, seconds(1), true},
 		{"two servers are down", "@ NS ns3\nns3 A 127.0.0.9\nns3 A 127.0.0.10\n_acme-challenge TXT a", nil, acme + "=a",
-			`"_acme-challenge.example.org" could not be looked for at ns3.example.org (127.0.0.9:PORT) and 1 more server: connection refused`, seconds(1), true},
+			`"_acme-challenge.example.org" is seen, but ns3.example.org (127.0.0.9:PORT) and 1 more server do not answer: connection refused`, seconds(1), true},
 		{"one is lame", "_acme-challenge TXT a", func(_ *world, _, ns2 *server) { ns2.behave(rcode(mdns.RcodeServerFailure)) }, acme + "=a",
-			`"_acme-challenge.example.org" could not be looked for at ns2.example.org (127.0.0.3:PORT): SERVFAIL`, seconds(1), true},
+			`"_acme-challenge.example.org" is seen, but ns2.example.org (127.0.0.3:PORT) does not answer: SERVFAIL`, seconds(1), true},
 		{"one is down for a moment", "_acme-challenge TXT a", func(_ *world, _, ns2 *server) {
 			var n atomic.Int32
 			ns2.behave(func(w mdns.ResponseWriter, q *mdns.Msg) bool {
 				return q.Question[0].Qtype == mdns.TypeTXT && n.Add(1) == 1 && rcode(mdns.RcodeServerFailure)(w, q)
 			})
 		}, acme + "=a", "", seconds(1), false},
+		{"one lags and then goes down", "_acme-challenge TXT a", func(_ *world, _, ns2 *server) {
+			var n atomic.Int32
+			ns2.behave(func(w mdns.ResponseWriter, q *mdns.Msg) bool {
+				if q.Question[0].Qtype != mdns.TypeTXT {
+					return false
+				} else if n.Add(1) == 1 {
+					return shows(true)(w, q)
+				}
+				return rcode(mdns.RcodeServerFailure)(w, q)
+			})
+		}, acme + "=a", `"_acme-challenge.example.org" is seen, but ns2.example.org (127.0.0.3:PORT) does not answer: SERVFAIL`, seconds(3), true},
 		{"one lags, one is down", "@ NS ns3\nns3 A 127.0.0.9\n_acme-challenge TXT a", func(_ *world, _, ns2 *server) { ns2.lag(3) }, acme + "=a",
-			`"_acme-challenge.example.org" could not be looked for at ns3.example.org (127.0.0.9:PORT): connection refused`, seconds(7), true},
+			`"_acme-challenge.example.org" is seen, but ns3.example.org (127.0.0.9:PORT) does not answer: connection refused`, seconds(7), true},
 		{"one never gets it, one is down", "@ NS ns0\nns0 A 127.0.0.9\n_acme-challenge TXT a", func(_ *world, _, ns2 *server) { ns2.lag(1000) }, acme + "=a",
 			`"_acme-challenge.example.org" is missing at ns2.example.org (127.0.0.3:PORT)`, seconds(120), false},
 
@@ -236,6 +249,21 @@ func TestWaitEndsWithContext(t *testing.T) {
 	})
 	if err := w.client().Wait(bg, nil); err != nil {
 		t.Errorf("nothing to wait for: %v", err)
+	}
+}
+
+// Time may be over before any server has said a word.
+func TestWaitOverInTheFirstLook(t *testing.T) {
+	w := newWorld(t)
+	ns1, ns2 := w.both("")
+	ctx, cancel := context.WithTimeout(bg, 300*time.Millisecond)
+	defer cancel()
+	silentTXT := func(_ mdns.ResponseWriter, q *mdns.Msg) bool { return q.Question[0].Qtype == mdns.TypeTXT }
+	ns1.behave(silentTXT)
+	ns2.behave(silentTXT)
+	err := w.client().Wait(ctx, []Record{{acme, "a"}})
+	if !errors.As(err, new(*UnseenError)) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
 	}
 }
 
