@@ -32,7 +32,8 @@ type Options struct {
 	Command    string            // COMMAND as hooks see it, such as sign_domains
 	ScriptDir  string            // SCRIPTDIR as configs see it; "": the directory of the config file
 	Bash       string            // path of bash; "": looked up in PATH
-	Dehydrated bool              // files that other users can write are warned about, not refused (everybody: refused still)
+	Dehydrated bool              // dehydrated's mode: its files, its defaults (see dehydrated.go); files that other users can
+	// write are warned about, not refused (everybody: refused still)
 
 	root string // put before the system's paths, for tests
 }
@@ -41,6 +42,7 @@ type Options struct {
 type Settings struct {
 	o       Options
 	file    string
+	asGiven string // the file's name, where dehydrated's mode keeps it relative
 	base    string // BASEDIR's default
 	rows    []Setting
 	evald   map[string]variable // by the config file and CONFIG_D
@@ -116,19 +118,19 @@ func Load(ctx context.Context, o Options) (*Settings, error) {
 		}
 		o.Dir = dir
 	}
-	s := &Settings{o: o, rows: Known(), umask: -1}
+	s := &Settings{o: o, rows: o.rowsFor(), umask: -1}
 	for name := range o.Flags {
 		if s.row(name) == nil {
 			return nil, fmt.Errorf("config: flag for the unknown setting %q", name)
 		}
 	}
-	file, err := o.find()
+	file, given, err := o.locate()
 	if err != nil {
 		return nil, err
 	}
-	s.file = file
+	s.file, s.asGiven = file, given
 	if s.base = s.givenBase(); s.base == "" {
-		if s.base, err = o.baseDir(file); err != nil {
+		if s.base, err = o.defaultBase(given); err != nil {
 			return nil, err
 		}
 	}
@@ -225,7 +227,7 @@ func (s *Settings) resolve() error {
 				v.text = strings.TrimSuffix(s.values["BASEDIR"].text, "/") + "/" + rest
 			}
 		}
-		if err := r.valid(v.text); err != nil {
+		if err := r.valid(v.text); err != nil && !s.tolerate(r, &v) {
 			return s.wrong(r.Name, v, err.Error())
 		}
 		s.values[r.Name] = v
