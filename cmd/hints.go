@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -72,18 +73,15 @@ func validationHint(f issue.Failure) string {
 	if f.Problem != nil {
 		said = f.Problem.Short()
 	}
-	name := string(f.Seen.Cause)
-	switch {
-	case said == "caa", said == "dnssec":
-		name = "ca-" + said
-	case said == "dns" && f.Seen.Cause == probe.SeenRight:
-		name = "ca-dns"
-	case f.Seen.Cause == "", f.Seen.Cause == probe.NoAddress && said != "dns":
-		name = "ca-" + said
+	names := []string{string(f.Seen.Cause), "ca-" + said}
+	if said == "caa" || said == "dnssec" || f.Seen.Cause == probe.NoAddress || said == "dns" && f.Seen.Cause == probe.SeenRight {
+		slices.Reverse(names)
 	}
-	for _, row := range hintTable() {
-		if row.name == name {
-			return fmt.Sprintf("%s [%s]", row.text, row.name)
+	for _, name := range names {
+		for _, row := range hintTable() {
+			if row.name == name {
+				return fmt.Sprintf("%s [%s]", row.text, row.name)
+			}
 		}
 	}
 	return ""
