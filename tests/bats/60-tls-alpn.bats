@@ -5,7 +5,7 @@ load helper
 load servers
 
 setup_file() {
-  as_root
+  is_root || return 0
   start_real_world ipv6
 }
 setup() {
@@ -172,6 +172,14 @@ trap_world() {
   trap_world group.example.test
   arid sign --accept-terms -k "$T/hook" --alpn "$TRAP" --alpn-group www-data group.example.test
   [ "$(sort -u <(cut -d' ' -f2- "$T/seen"))" = "640 root:www-data f" ]
+}
+
+@test "the permission trap: a default ACL mends it too" {
+  trap_world acl.example.test
+  chmod 700 "$TRAP"
+  setfacl -m u:www-data:rx -d -m u::rw,g::-,o::-,u:www-data:r "$TRAP"
+  arid sign --accept-terms -k "$T/hook" --alpn "$TRAP" acl.example.test
+  stands_in "$TRAP"
 }
 
 @test "a directory that is missing is made, closed, and said" {

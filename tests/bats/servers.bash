@@ -6,7 +6,7 @@
 #
 #   load helper
 #   load servers
-#   setup_file()    { as_root; start_real_world; }
+#   setup_file()    { is_root || return 0; start_real_world; }
 #   setup()         { as_root; arid_world; }
 #   teardown()      { stop_all; show_file_logs; }
 #   teardown_file() { stop_all; }
@@ -43,8 +43,10 @@
 # `lead` gives a name the addresses that a test wants.
 # Every other name does not exist.
 
+is_root() { [ "$(id -u)" -eq 0 ]; }
+
 # as_root: skips what only root can do.
-as_root() { [ "$(id -u)" -eq 0 ] || skip "needs root, for ports 53, 80 and 443 of a loopback address"; }
+as_root() { is_root || skip "needs root, for ports 53, 80 and 443 of a loopback address"; }
 
 # start_real_world [ipv6]: all of the above, and Pebble. With "ipv6" lighttpd has
 # TLS on [::1] too, and IPV6 is "yes" where that can be.
@@ -63,7 +65,7 @@ start_real_world() {
 
 # show_file_logs: of the servers that serve the whole file, if the test failed.
 show_file_logs() {
-  [ -n "${BATS_TEST_COMPLETED:-}" ] || show_logs "$FILE_T"
+  [ -n "${BATS_TEST_COMPLETED:-}" ] || [ -z "${FILE_T:-}" ] || show_logs "$FILE_T"
 }
 
 # take_addresses NAME...: sets each variable to an address of 127.0.0.0/8, all
