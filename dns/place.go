@@ -324,8 +324,8 @@ func first[T any](ctx context.Context, f *finder, z *authority, name string, kin
 	asking, enough := context.WithCancel(ctx)
 	defer enough()
 	var once sync.Once
-	q := newQuestion(name, kind, false)
 	errs := sideBySide(maxSide, len(z.servers), func(i int) error {
+		q := newQuestion(name, kind, false) // one each: packing writes to it
 		m, err := f.client.ask(asking, q, z.servers[i].Address.String())
 		if err != nil {
 			return err
