@@ -287,8 +287,8 @@ func TestSecondResolver(t *testing.T) {
 			t.Errorf("%s: %v", about, err)
 		}
 		// The first one is passed over once it has failed; A and AAAA go side by side.
-		if s := w.servers["127.0.0.9"]; s != nil && len(s.asked) != 1 {
-			t.Errorf("%s: the first resolver was asked %v", about, s.asked)
+		if s := w.servers["127.0.0.9"]; s != nil && len(s.questions("")) != 1 {
+			t.Errorf("%s: the first resolver was asked %v", about, s.questions(""))
 		}
 	}
 }
