@@ -7,6 +7,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,7 +110,8 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Load finds and reads the config file and CONFIG_D, and lays flags and
-// environment over them. Mistakes are *Error.
+// environment over them. Mistakes are *Error. With a value that is wrong the
+// Settings come too: dehydrated's mode has a hook to tell.
 func Load(ctx context.Context, o Options) (*Settings, error) {
 	if o.Dir == "" {
 		dir, err := os.Getwd()
@@ -207,12 +209,11 @@ func (s *Settings) row(name string) *Setting {
 // decides; an empty text there means the default.
 func (s *Settings) resolve() error {
 	s.values = map[string]value{}
+	var wrong error // the first; all values are there nevertheless
 	for i := range s.rows {
 		r := &s.rows[i]
 		v, err := s.given(r)
-		if err != nil {
-			return err
-		}
+		wrong = cmp.Or(wrong, err)
 		if r.Name == "BASEDIR" {
 			if v.text == "" {
 				v = value{s.base, Origin{Kind: "default"}}
@@ -227,12 +228,12 @@ func (s *Settings) resolve() error {
 				v.text = strings.TrimSuffix(s.values["BASEDIR"].text, "/") + "/" + rest
 			}
 		}
-		if err := r.valid(v.text); err != nil && !s.tolerate(r, &v) {
-			return s.wrong(r.Name, v, err.Error())
+		if err := r.valid(v.text); err != nil && wrong == nil && !s.tolerate(r, &v) {
+			wrong = s.wrong(r.Name, v, err.Error())
 		}
 		s.values[r.Name] = v
 	}
-	return nil
+	return wrong
 }
 
 // wrong says where a wrong value came from.
