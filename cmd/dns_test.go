@@ -170,7 +170,7 @@ func TestDNSUsage(t *testing.T) {
 		{[]string{"add"}, "no record given"},
 		{[]string{"add", txt}, `no VALUE for "` + txt},
 		{[]string{"del", txt, "one", txt}, `no VALUE for "` + txt},
-		{[]string{"wait", txt, "one", "-v"}, `no VALUE for "-v"`},
+		{[]string{"del", txt, "one", "-v"}, `no VALUE for "-v"`},
 		{[]string{"add", txt, "one", "--dns-key", "file"}, "flags stand before the first NAME"},
 		{[]string{"add", txt, ""}, "the VALUE for"},
 		{[]string{"add", "", "one"}, `"" cannot be the name of a record`},
