@@ -196,7 +196,7 @@ func (u *Updater) answer(ctx context.Context, servers []Server, name string) (*m
 		switch {
 		case m == nil:
 			first = cmp.Or(first, e.network(ctx, err))
-		case tsigError(m) != mdns.RcodeSuccess: // the update would fail likewise
+		case u.Key != nil && tsigError(m) != mdns.RcodeSuccess: // the update would fail likewise
 			return nil, e.judge(m, err, u.Key)
 		default:
 			return m, nil

@@ -467,14 +467,20 @@ func TestUpdateAtNamedServerThatTalksNonsense(t *testing.T) {
 		what string
 		ns   []mdns.RR
 		aa   bool
+		tsig bool
 	}{
-		{"a cache's answer", soa("org."), false},
-		{"the SOA of another zone", soa("example.net."), true},
-		{"no SOA at all", nil, true},
+		{"a cache's answer", soa("org."), false, false},
+		{"the SOA of another zone", soa("example.net."), true, false},
+		{"no SOA at all", nil, true, false},
+		{"a TSIG error about nothing that was signed", nil, true, true},
 	} {
 		p.behave(func(rw mdns.ResponseWriter, q *mdns.Msg) bool {
 			m := new(mdns.Msg).SetReply(q)
 			m.Authoritative, m.Ns = c.aa, c.ns
+			if c.tsig {
+				m.SetTsig("arid.", mdns.HmacSHA256, fudge, time.Now().Unix())
+				m.IsTsig().Error = mdns.RcodeBadKey
+			}
 			if q.Question[0].Qtype == mdns.TypeSOA && rw.RemoteAddr().Network() == "tcp" { // the updater's own
 				rw.WriteMsg(m)
 				return true
