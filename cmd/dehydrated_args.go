@@ -25,6 +25,9 @@ type dehydratedLine struct {
 	forceValidation bool
 	noLock          bool
 	lockSuffix      string
+
+	program    string // as the user called it
+	registered bool   // found out: the account was there
 }
 
 // lineError is a command line that cannot be run; the status is 1. Help, where it

@@ -1,0 +1,70 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"strconv"
+	"syscall"
+
+	"arid/hooks"
+)
+
+// switchUser runs the whole command line once more, by sudo, where DEHYDRATED_USER
+// and DEHYDRATED_GROUP name others than those that run it. The *toldError is that
+// run's status; nil is to go on here.
+func (a *app) switchUser(ctx context.Context, l *dehydratedLine) error {
+	name, group := a.settings.Value("DEHYDRATED_USER"), a.settings.Value("DEHYDRATED_GROUP")
+	if name == "" {
+		if group != "" {
+			return errors.New("DEHYDRATED_GROUP can only be used in combination with DEHYDRATED_USER.")
+		}
+		return nil
+	}
+	other, err := a.otherUser(name, group)
+	if err != nil || !other {
+		return err
+	}
+	sudo, err := hooks.Find("sudo", a.getenv("PATH"), a.Dir)
+	if err != nil {
+		return errors.New("DEHYDRATED_USER set but sudo not available. Please install sudo.")
+	}
+	words, who := []string{"-u", name}, name
+	if group != "" {
+		words, who = append(words, "-g", group), name+"/"+group
+	}
+	a.progress(l, "# INFO: Running %s as %s", l.program, who)
+	c := exec.CommandContext(ctx, sudo, append(words, a.Args...)...)
+	c.Env, c.Dir, c.Stdin, c.Stdout, c.Stderr = a.Env, a.Dir, a.Stdin, a.Stdout, a.Stderr
+	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
+	err = c.Run()
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &exit) && exit.Exited():
+		return &toldError{exit.ExitCode()}
+	case err != nil:
+		return fmt.Errorf("sudo: %w", err)
+	}
+	return &toldError{0}
+}
+
+// otherUser tells whether somebody else is to run this.
+func (a *app) otherUser(name, group string) (bool, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return false, fmt.Errorf("DEHYDRATED_USER %s is invalid", name)
+	}
+	if group == "" {
+		return u.Uid != strconv.Itoa(a.UID), nil
+	}
+	g, err := user.LookupGroup(group)
+	if err != nil {
+		return false, fmt.Errorf("DEHYDRATED_GROUP %s is invalid", group)
+	}
+	return u.Uid != strconv.Itoa(a.UID) || g.Gid != strconv.Itoa(os.Getegid()), nil
+}
