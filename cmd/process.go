@@ -53,6 +53,9 @@ func Main(ctx context.Context, p *Process) int {
 	unix.Umask(0o077)
 	a := &app{Process: p}
 	a.report = report.New(report.Options{Out: p.Stdout, Err: p.Stderr, Env: p.Env})
+	if words, program := p.dehydratedArgs(); words != nil {
+		return a.dehydrated(ctx, words, program)
+	}
 	root := a.root()
 	err := guard.Run(func() error { return root.ExecuteContext(ctx) })
 	return a.finish(err)

@@ -77,7 +77,7 @@ func (a *app) root() *cobra.Command {
 	}
 
 	root.AddCommand(a.signCommand(), a.renewCommand(), a.revokeCommand(), a.registerCommand(),
-		a.rehearseCommand(), a.dnsCommand(), a.configCommand(), a.versionCommand(), a.hintsTopic())
+		a.rehearseCommand(), a.dnsCommand(), a.dehydratedCommand(), a.configCommand(), a.versionCommand(), a.hintsTopic())
 	ownHelpers(root)
 	return root
 }
