@@ -110,7 +110,7 @@ func TestFailureIsNoFastRun(t *testing.T) {
 		t.Errorf("%d runs counted, %d failed", len(all[0].samples), len(all[0].failures))
 	}
 	var out strings.Builder
-	print(&out, "title", all)
+	printTable(&out, "title", all)
 	if !strings.Contains(out.String(), "FAILED") {
 		t.Errorf("the table does not say so:\n%s", &out)
 	}
@@ -151,5 +151,19 @@ func TestLastLine(t *testing.T) {
 	}
 	if got := lastLine(log); got != "it went wrong" {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestTablesInPage(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "page.md")
+	if err := os.WriteFile(page, []byte("before\n"+firstMark+"old\n"+lastMark+"after\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := putIntoPage(page, "new\n"); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(page)
+	if want := "before\n" + firstMark + "\nnew\n\n" + lastMark + "after\n"; err != nil || string(got) != want {
+		t.Errorf("%q, %v; want %q", got, err, want)
 	}
 }

@@ -101,14 +101,13 @@ func carry(to, from net.Conn, delay, opening time.Duration) {
 		if delay+opening > 0 {
 			time.Sleep(time.Until(p.due))
 		}
-		if len(p.data) > 0 && !broken {
-			_, err := to.Write(p.data)
-			broken = err != nil
+		if len(p.data) == 0 || broken {
+			continue
 		}
-	}
-	if broken {
-		from.Close() // nobody reads it any more
-		return
+		if _, err := to.Write(p.data); err != nil {
+			broken = true
+			from.Close() // nobody reads on; ends the other goroutine
+		}
 	}
 	_ = to.(*net.TCPConn).CloseWrite()
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -47,6 +48,7 @@ func run(ctx context.Context, args []string) (ok bool, err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "one run of each, fewer distances, more extrapolated")
 	log := flags.Bool("log", false, "show every request of every run")
+	page := flags.String("page", "", "put the tables into this FILE too, between its marks")
 	cases := flags.String("case", "", "only these, with commas between: "+strings.Join(names(scenarios, func(s scenario) string { return s.name }), ","))
 	only := flags.String("client", "", "only these, with commas between: "+strings.Join(names(clients, func(c *client) string { return c.name }), ","))
 	if err := flags.Parse(args); err != nil {
@@ -66,8 +68,14 @@ func run(ctx context.Context, args []string) (ok bool, err error) {
 	}
 	defer b.end()
 	b.quick, b.log = *quick, *log
-	printHead(wantedClients)
-	return b.all(ctx, wantedCases, wantedClients)
+	var tables strings.Builder
+	out := io.MultiWriter(os.Stdout, &tables)
+	printHead(out, wantedClients)
+	ok, err = b.all(ctx, out, wantedCases, wantedClients)
+	if err == nil && *page != "" {
+		err = putIntoPage(*page, tables.String())
+	}
+	return ok, err
 }
 
 // newBench makes a temporary folder and starts the DNS server.
@@ -102,7 +110,7 @@ func (b *bench) end() {
 }
 
 // all prints a table for each scenario and distance.
-func (b *bench) all(ctx context.Context, scenarios []scenario, clients []*client) (ok bool, err error) {
+func (b *bench) all(ctx context.Context, out io.Writer, scenarios []scenario, clients []*client) (ok bool, err error) {
 	ok = true
 	ours, floor := results{}, results{}
 	for _, s := range scenarios {
@@ -132,10 +140,10 @@ func (b *bench) all(ctx context.Context, scenarios []scenario, clients []*client
 			if s.kind != starting {
 				title += fmt.Sprintf(", %d ms round trip", roundTrip.Milliseconds())
 			}
-			print(os.Stdout, title, all)
+			printTable(out, title, all)
 		}
 	}
-	printAims(os.Stdout, aims(ours, floor, b.bin))
+	printAims(out, aims(ours, floor, b.bin))
 	return ok, nil
 }
 
@@ -197,13 +205,30 @@ func (b *bench) trace(ctx context.Context, s *scenario, all []*figures, roundTri
 }
 
 // printHead tells what is compared, where.
-func printHead(clients []*client) {
-	fmt.Printf("%s, %d cores, %s\n\n", time.Now().Format(time.DateOnly), runtime.NumCPU(), runtime.Version())
+func printHead(w io.Writer, clients []*client) {
+	fmt.Fprintf(w, "%s, %d cores, %s", time.Now().Format(time.DateOnly), runtime.NumCPU(), runtime.Version())
 	for _, c := range clients {
 		if v := c.installed(); v != "" {
-			fmt.Printf("- %s %s\n", c.name, v)
+			fmt.Fprintf(w, "; %s %s", c.name, v)
 		}
 	}
+	fmt.Fprintln(w)
+}
+
+// Between these marks of a page stand the tables.
+const firstMark, lastMark = "<!-- tables -->\n", "<!-- end of tables -->\n"
+
+func putIntoPage(file, tables string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	before, rest, begins := strings.Cut(string(text), firstMark)
+	_, after, ends := strings.Cut(rest, lastMark)
+	if !begins || !ends {
+		return fmt.Errorf("%s: no marks for the tables", file)
+	}
+	return os.WriteFile(file, []byte(before+firstMark+"\n"+tables+"\n"+lastMark+after), 0o644)
 }
 
 // choose picks by name; nothing asked for is everything.

@@ -2,9 +2,7 @@
 
 package main
 
-import (
-	"time"
-)
+import "time"
 
 // scenario is one thing that is measured of every client.
 type scenario struct {

@@ -77,8 +77,8 @@ func mean(all []sample, of func(sample) float64) (sum float64) {
 var columns = []string{"client", "wall", "× floor", "× best other", "requests", "connections", "handshakes",
 	"processes", "programs", "CPU", "peak memory", "runs"}
 
-// print writes the table of one scenario at one distance, and what is to be said of it.
-func print(w io.Writer, title string, all []*figures) {
+// printTable writes the table of one scenario at one distance, and what is to be said of it.
+func printTable(w io.Writer, title string, all []*figures) {
 	var floor, best *figures
 	for _, f := range all {
 		switch {
