@@ -233,9 +233,6 @@ func (c *Certificate) findUsed(dir *os.Root, ids []string) (*used, error) {
 		} else if _, err := dir.Lstat(name); !missing(err) {
 			u.lost[name] = true
 		}
-		if target, err := dir.Readlink(name); err == nil {
-			u.versions[versionIn(target)] = true
-		}
 	}
 	owed, err := c.mayBeOwed(ids)
 	if err != nil {
@@ -255,16 +252,6 @@ func (c *Certificate) findUsed(dir *os.Root, ids []string) (*used, error) {
 		}
 	}
 	return u, nil
-}
-
-// versionIn is the version whose file a link names, "" for any other link.
-func versionIn(target string) string {
-	rest, found := strings.CutPrefix(target, versionsName+"/")
-	id, _, below := strings.Cut(rest, "/")
-	if !found || !below || !isVersionID(id) {
-		return ""
-	}
-	return id
 }
 
 func versionFiles(dir *os.Root, id string) (files []fs.FileInfo) {

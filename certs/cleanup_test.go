@@ -248,11 +248,20 @@ func TestCleanupLosesNothingThatIsShown(t *testing.T) {
 						}
 					}
 				}
+				versions := tree(t, c.file(versionsName))
 				archive := inArchive(c)
 				if word == "deleted" {
 					archive = ""
 				}
 				cleaned(t, c, archive)
+				if len(lost) > 0 {
+					same(t, "versions", tree(t, c.file(versionsName)), versions)
+				}
+				for _, name := range tree(t, inArchive(c)) {
+					if info, err := os.Lstat(filepath.Join(inArchive(c), name)); err != nil || !info.Mode().IsRegular() || strings.HasSuffix(name, ".1") {
+						t.Errorf("archived: %s, %v", name, err)
+					}
+				}
 				same(t, "shown", content(t, c), before)
 				same(t, "shown inodes", shownInodes(t, c), inodes)
 				same(t, "names that lead nowhere", lostNames(t, c), lost)
@@ -290,6 +299,32 @@ func lostNames(t testing.TB, c *Certificate) (names []string) {
 	return names
 }
 
+func TestCleanupKeepsTheNamesOfVersionsThatStay(t *testing.T) {
+	t.Run("copies, as Version makes them", func(t *testing.T) {
+		c, a := newCertificate(t), newAuthority(t)
+		v := publish(t, c, start, a.material(t))
+		remove(t, c, flat(certName, v.ID), flat(keyName, v.ID))
+		if _, err := c.Version(v.ID); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "told", cleaned(t, c, inArchive(c)), []string(nil))
+	})
+	t.Run("links of dehydrated's that were taken over", func(t *testing.T) {
+		c, a := newCertificate(t), newAuthority(t)
+		dehydratedTree(t, c, 1_690_000_000, a.material(t))
+		dir, err := c.folder()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dir.Close()
+		if err := c.takeOver(dir, "1795000000"); err != nil {
+			t.Fatal(err)
+		}
+		remove(t, c, chainName)
+		same(t, "told", cleaned(t, c, inArchive(c)), []string(nil))
+	})
+}
+
 func TestCleanupKeepsTheLastVersionWhereTheStateIsDamaged(t *testing.T) {
 	for name, state := range map[string]string{"damaged": "{", "a newer arid's": `{"schema": 9, "owed": ["1795000002"]}`} {
 		t.Run(name, func(t *testing.T) {
@@ -306,6 +341,22 @@ func TestCleanupKeepsTheLastVersionWhereTheStateIsDamaged(t *testing.T) {
 			same(t, "state", read(t, c.file(stateName)), state)
 		})
 	}
+}
+
+func TestCleanupArchivesAVersionsCopiesOnce(t *testing.T) {
+	c, a := newCertificate(t), newAuthority(t)
+	old := publish(t, c, start, a.material(t))
+	remove(t, c, flat(certName, old.ID))
+	if _, err := c.Version(old.ID); err != nil { // makes a copy
+		t.Fatal(err)
+	}
+	publish(t, c, start, a.material(t))
+	var want []string
+	for _, name := range []string{csrName, certName, chainName, fullchainName, keyName} {
+		want = append(want, "www.example.org/"+flat(name, old.ID))
+	}
+	same(t, "told", cleaned(t, c, inArchive(c)), want)
+	same(t, "archive", len(tree(t, inArchive(c))), 5)
 }
 
 func TestCleanupReplacesNothingInTheArchive(t *testing.T) {

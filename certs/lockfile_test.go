@@ -261,6 +261,45 @@ func TestManyLockFilesAtOnce(t *testing.T) {
 	same(t, "directory", list(t, filepath.Dir(path)), []string(nil))
 }
 
+func TestLockFileAsAnotherUser(t *testing.T) {
+	root(t)
+	dir, err := os.MkdirTemp("/tmp", "arid-certs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	self, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, dir+"/test", string(self))
+	for _, path := range []string{dir, dir + "/test"} {
+		if err := errors.Join(os.Chown(path, 65534, 65534), os.Chmod(path, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, _ := killPlace(dir)
+	if err := errors.Join(os.Mkdir(c.store.Dir, 0o755), os.Chmod(c.store.Dir, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(c.store.Dir, "lock")
+	try := func() string {
+		_ = os.Remove(dir + "/begin")
+		child := exec.Command(dir + "/test")
+		child.Env = append(os.Environ(), "ARID_CERTS_CHILD="+dir, "ARID_CERTS_TASK=LOCKFILE")
+		child.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		out, _ := child.CombinedOutput()
+		return string(out)
+	}
+	same(t, "a directory of root's", try(), fmt.Sprintf("lock %s: permission denied\n", path))
+	// One that cannot be read may be anybody's.
+	unlock, _ := locked(t, path)
+	defer unlock()
+	if out := try(); !strings.HasPrefix(out, fmt.Sprintf("%q: another program has held this lock for ", path)) {
+		t.Errorf("root's: %s", out)
+	}
+}
+
 // dehydratedAt prepares a run of the real one in the tree of c.
 func dehydratedAt(t *testing.T, c *Certificate, ca string, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
