@@ -237,3 +237,30 @@ func TestCleanupKilledAtAnyCall(t *testing.T) {
 		})
 	}
 }
+
+func TestWithoutHardLinks(t *testing.T) {
+	needs(t, "strace")
+	if err := exec.Command("strace", "-o", "/dev/null", "true").Run(); err != nil {
+		t.Skipf("strace may not trace here: %v", err)
+	}
+	a := newAuthority(t)
+	for _, name := range []string{"clean-up, archived", "clean-up, archived elsewhere", "LOCKFILE", "LOCKFILE, stale"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("ARID_CERTS_TASK", name)
+			inject := "inject=linkat:error=EPERM"
+			if strings.HasSuffix(name, "elsewhere") {
+				t.Setenv("ARID_CERTS_ELSEWHERE", otherFileSystem(t))
+				inject += ":when=2+2" // the first of each pair finds the other file system
+			}
+			k := &killer{template: t.TempDir()}
+			before, _ := killPlace(k.template)
+			killTasks[name].build(t, before, a)
+			dir := k.copy(t)
+			if err := straced(t, dir, "-o", "/dev/null", "-e", "trace=linkat", "-e", inject); err != nil {
+				t.Fatal(err)
+			}
+			c, archive := killPlace(dir)
+			killTasks[name].check(t, name, before, c, archive)
+		})
+	}
+}
