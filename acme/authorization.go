@@ -17,6 +17,8 @@ type Authorization struct {
 	Wildcard    bool
 	Expires     time.Time
 	Challenges  []Challenge
+
+	looks
 }
 
 // Challenge is one way to answer (RFC 8555 §7.1.5). Those of types unknown here
@@ -59,7 +61,8 @@ func (c *Client) authorization(r *reply) (*Authorization, error) {
 	if in.Status == "" {
 		return nil, r.wrong("the authorization has no status", nil)
 	}
-	a := &Authorization{URL: r.call.url, Status: in.Status, Identifier: in.Identifier, Wildcard: in.Wildcard, Expires: readTime(in.Expires)}
+	a := &Authorization{URL: r.call.url, Status: in.Status, Identifier: in.Identifier, Wildcard: in.Wildcard, Expires: readTime(in.Expires),
+		looks: looks{retryAfter: r.retryAfter}}
 	for _, raw := range in.Challenges {
 		ch, err := c.challenge(r, raw, in.Status == "pending")
 		if err != nil {

@@ -59,8 +59,7 @@ type Order struct {
 	Profile        string
 	Error          *Problem
 
-	retryAfter time.Time // when to look again, zero: not told
-	looks      int       // how often WaitOrder has looked
+	looks
 }
 
 // NewOrder orders a certificate. It is sent once: after a lost connection nobody
@@ -174,7 +173,7 @@ func (c *Client) order(r *reply, url string) (*Order, error) {
 	return &Order{
 		URL: url, Status: in.Status, Expires: readTime(in.Expires), Identifiers: in.Identifiers,
 		Authorizations: in.Authorizations, Finalize: in.Finalize, Certificate: in.Certificate,
-		Profile: in.Profile, Error: readProblem(in.Error), retryAfter: r.retryAfter,
+		Profile: in.Profile, Error: readProblem(in.Error), looks: looks{retryAfter: r.retryAfter},
 	}, nil
 }
 
@@ -194,19 +193,14 @@ func readTime(text string) time.Time {
 // with it, and WaitOrder goes on from there.
 func (c *Client) WaitOrder(ctx context.Context, o *Order, done func(status string) bool) (*Order, error) {
 	for {
-		pause := o.pause()
-		if time.Now().Before(o.retryAfter) && !within(ctx, pause) {
-			return o, &TemporaryError{What: o.name() + " is still " + clean(o.Status, 64), Until: o.retryAfter}
-		}
-		sleep(ctx, pause)
-		if ctx.Err() != nil {
-			return o, ended(ctx, o.name()+" is still "+clean(o.Status, 64))
+		if err := o.wait(ctx, func() string { return o.name() + " is still " + clean(o.Status, 64) }); err != nil {
+			return o, err
 		}
 		next, err := c.FetchOrder(ctx, o.URL)
 		if err != nil {
 			return o, err
 		}
-		next.looks = o.looks + 1
+		next.times = o.times + 1
 		if o = next; done(o.Status) || o.Status == "invalid" {
 			return o, nil
 		}
@@ -215,24 +209,63 @@ func (c *Client) WaitOrder(ctx context.Context, o *Order, done func(status strin
 
 func (o *Order) name() string { return "order " + quote(o.URL, maxURLShown) }
 
+// WaitAuthorization looks at the authorization until it is not pending any more.
+// It looks as WaitOrder does, and has its errors.
+func (c *Client) WaitAuthorization(ctx context.Context, url string) (*Authorization, error) {
+	a := &Authorization{URL: url, Status: "pending"}
+	for {
+		if err := a.wait(ctx, func() string { return "authorization " + quote(url, maxURLShown) + " is still pending" }); err != nil {
+			return a, err
+		}
+		next, err := c.FetchAuthorization(ctx, url)
+		if err != nil {
+			return a, err
+		}
+		next.times = a.times + 1
+		if a = next; a.Status != "pending" {
+			return a, nil
+		}
+	}
+}
+
+// looks are how often something that changes by itself has been looked at.
+type looks struct {
+	times      int
+	retryAfter time.Time // when to look again, zero: not told
+}
+
 // firstPauses come before Retry-After is heeded: most CAs are done in a moment,
 // and ask for seconds.
 var firstPauses = [...]time.Duration{0, 100 * time.Millisecond, 300 * time.Millisecond, 600 * time.Millisecond}
 
 // pause is how long to wait before the next look. Ten minutes make about thirty
 // looks where the CA does not say.
-func (o *Order) pause() time.Duration {
-	if o.looks < len(firstPauses) {
-		return firstPauses[o.looks]
+func (l *looks) pause() time.Duration {
+	if l.times < len(firstPauses) {
+		return firstPauses[l.times]
 	}
-	if wait := time.Until(o.retryAfter); wait > 0 {
+	if wait := time.Until(l.retryAfter); wait > 0 {
 		return max(wait, time.Second)
 	}
 	pause := time.Second
-	for range min(o.looks-len(firstPauses), 16) {
+	for range min(l.times-len(firstPauses), 16) {
 		pause = pause * 13 / 10
 	}
 	return pause
+}
+
+// wait waits until the next look; still says what there is to tell where there is
+// no time for it.
+func (l *looks) wait(ctx context.Context, still func() string) error {
+	pause := l.pause()
+	if time.Now().Before(l.retryAfter) && !within(ctx, pause) {
+		return &TemporaryError{What: still(), Until: l.retryAfter}
+	}
+	sleep(ctx, pause)
+	if ctx.Err() != nil {
+		return ended(ctx, still())
+	}
+	return nil
 }
 
 // Finalize sends the CSR (RFC 8555 §7.4). Where the answer is lost, the order

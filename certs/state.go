@@ -26,7 +26,8 @@ type State struct {
 	Profile string   `json:"profile"`
 	Leaf    string   `json:"leaf"` // Fingerprint of the certificate that this is about
 	Revoked bool     `json:"revoked"`
-	Owed    *Owed    `json:"owed"` // nil: nothing
+	HookCSR bool     `json:"hook_csr"` // its CSR came from the hook
+	Owed    *Owed    `json:"owed"`     // nil: nothing
 
 	// ReadOnly is set where the file was written by a newer arid: SaveState then
 	// leaves it as it is.

@@ -136,6 +136,9 @@ func (c *Certificate) Stable() Paths {
 	return p
 }
 
+// Make makes the folder where it is missing.
+func (c *Certificate) Make() error { return atomicfile.MakeDir(c.Path()) }
+
 // Lock makes the folder where it is missing, and takes its lock: whoever writes
 // in it must have that. Where another process has it for longer than wait, the
 // error is an *atomicfile.LockedError.

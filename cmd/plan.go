@@ -152,7 +152,7 @@ func (a *app) key(r *issue.Request) error {
 	if r.Algo, err = keys.ParseAlgo(a.settings.Value("KEY_ALGO"), size); err != nil {
 		return a.settings.Wrong("KEY_ALGO", err)
 	}
-	r.ReuseKey = !a.settings.Bool("PRIVATE_KEY_RENEW")
+	r.ReuseKey, r.Rollover = !a.settings.Bool("PRIVATE_KEY_RENEW"), a.settings.Bool("PRIVATE_KEY_ROLLOVER")
 	r.MustStaple = a.settings.Bool("OCSP_MUST_STAPLE")
 	if r.Subject, err = parseSubject(a.settings.Value("CSR_SUBJECT")); err != nil {
 		return a.settings.Wrong("CSR_SUBJECT", err)
@@ -165,7 +165,7 @@ func (a *app) validation(r *issue.Request) (err error) {
 	if r.Types, err = challenge.ParseChoice(a.settings.Value("CHALLENGETYPE")); err != nil {
 		return a.settings.Wrong("CHALLENGETYPE", err)
 	}
-	r.HookChain = a.settings.Bool("HOOK_CHAIN")
+	r.HookChain, r.HookUnchanged = a.settings.Bool("HOOK_CHAIN"), a.settings.Bool("HOOK_UNCHANGED")
 	if r.Hooks, err = a.hooks(); err != nil {
 		return err
 	}

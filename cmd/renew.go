@@ -86,6 +86,8 @@ func (a *app) renew(c *cobra.Command, f *renewFlags, words []string) error {
 	if w.common, err = a.plan(&f.orderFlags, w.authority); err != nil {
 		return err
 	}
+	w.session = &session{app: a, hooks: w.common.common.Hooks}
+	defer func() { w.session.end(c.Context(), w.first) }()
 	for _, b := range bad {
 		w.fail(b)
 	}
@@ -186,12 +188,17 @@ type walk struct {
 	flags     *renewFlags
 	authority *ca
 	common    *plan // for all certificates without a config of their own
+	session   *session
 	statuses  []int // of the failures
+	first     error // of the failures
 	done      int   // certificates issued or deployed
 }
 
 // fail tells a failure.
 func (w *walk) fail(err error) {
+	if w.first == nil {
+		w.first = err
+	}
 	w.statuses = append(w.statuses, exitStatus(err))
 	w.tellError(err)
 }
@@ -237,7 +244,9 @@ func (w *walk) line(ctx context.Context, line *config.Line) error {
 	if err != nil {
 		return err
 	}
+	r.Begin = w.session.begin
 	result, err := issue.Sign(ctx, r)
+	w.session.note(line.Alias, result, err)
 	if result != nil && (err == nil || !result.Deployed) {
 		if result.Issued || result.Deployed {
 			w.done++
@@ -297,7 +306,7 @@ func (w *walk) request(ctx context.Context, line *config.Line) (*issue.Request, 
 	if err != nil {
 		return nil, err
 	}
-	r.Now = time.Now()
+	r.Now, r.Words = time.Now(), line.Words
 	r.Certificate, err = p.store.Certificate(line.Alias)
 	return r, err
 }

@@ -75,7 +75,15 @@ func (a *app) sign(c *cobra.Command, f *signFlags, words []string) error {
 	if err != nil {
 		return err
 	}
+	run := &session{app: a, hooks: request.Hooks}
+	if request.Certificate != nil {
+		request.Begin = run.begin
+	}
 	result, err := issue.Sign(c.Context(), request)
+	if request.Certificate != nil {
+		run.note(request.Certificate.Alias, result, err)
+		run.end(c.Context(), err)
+	}
 	if result != nil && (err == nil || !result.Deployed) { // what was owed is still owed
 		if sayErr := a.sayResult(request, result); err == nil {
 			err = sayErr

@@ -296,8 +296,9 @@ exit 0
 `, 0o700)
 	w.must(0, "sign", "--accept-terms", "-k", hook, "a.test")
 	calls, _ := os.ReadFile(log)
-	lines := strings.Split(string(calls), "\n")
-	if len(lines) != 8 || lines[0] != "4 deploy_challenge a.test" || lines[1] != lines[2] ||
+	frame := "1 startup_hook \n4 generate_csr a.test\n"
+	lines := strings.Split(strings.TrimPrefix(strings.TrimSuffix(string(calls), "1 exit_hook \n"), frame), "\n")
+	if !strings.HasPrefix(string(calls), frame) || len(lines) != 8 || lines[0] != "4 deploy_challenge a.test" || lines[1] != lines[2] ||
 		lines[3] != "4 clean_challenge a.test" || !strings.HasPrefix(lines[4], "6 sync_cert ") ||
 		lines[5] != "7 deploy_cert a.test" || !strings.HasPrefix(lines[6], "a.test prime256v1 1") {
 		t.Errorf("calls:\n%s", calls)
@@ -310,7 +311,7 @@ func TestHookChain(t *testing.T) {
 	hook := w.file("hook", "#!/bin/sh\necho \"$# $1\" >>"+log+"\n", 0o700)
 	w.must(0, "sign", "--accept-terms", "--hook-chain", "-k", hook, "a.test", "b.test", "c.test")
 	calls, _ := os.ReadFile(log)
-	if string(calls) != "10 deploy_challenge\n10 clean_challenge\n6 sync_cert\n7 deploy_cert\n" {
+	if string(calls) != "1 startup_hook\n4 generate_csr\n10 deploy_challenge\n10 clean_challenge\n6 sync_cert\n7 deploy_cert\n1 exit_hook\n" {
 		t.Errorf("calls:\n%s", calls)
 	}
 }

@@ -46,7 +46,7 @@ func TestSignalAtEveryRequest(t *testing.T) {
 			}
 			deployed := i >= slices.Index(kinds, fakeca.Challenge)
 			calls, _ := os.ReadFile(log)
-			want := map[bool]string{true: "deploy_challenge\nclean_challenge\n"}[deployed]
+			want := "startup_hook\ngenerate_csr\n" + map[bool]string{true: "deploy_challenge\nclean_challenge\n"}[deployed]
 			if string(calls) != want {
 				t.Errorf("hook calls %q, want %q", calls, want)
 			}

@@ -38,6 +38,18 @@ type Setting struct {
 	Unused   bool   // without effect: known so that nobody is warned
 
 	check func(value string) error
+	show  func(value string) string
+}
+
+// Show is a value as messages and tables may have it: without what is secret.
+func (s Setting) Show(value string) string {
+	switch {
+	case s.Secret && value != "":
+		return "(secret)"
+	case s.show != nil:
+		return s.show(value)
+	}
+	return value
 }
 
 // Env is the environment variable that sets it, "" if there is none:
@@ -57,7 +69,7 @@ func Known() []Setting {
 		{Name: "CA", Kind: Word, Default: "letsencrypt", Flag: "ca", Help: "`CA` to ask: a preset's name, or the URL of a directory"},
 		{Name: "CA_BUNDLE", Kind: Path, Flag: "ca-bundle", Help: "trust the PEM roots in `FILE` for the CA's own TLS too"},
 		{Name: "IP_VERSION", Kind: Word, Help: "connect over IPv4 only (4) or IPv6 only (6)", check: oneOf("4", "6")},
-		{Name: "CURL_OPTS", Kind: Word, Unused: true, Help: "options for curl; those with a meaning here are honoured"},
+		{Name: "CURL_OPTS", Kind: Word, Help: "options for curl; those with a meaning here are honoured", check: checkCurl, show: showCurl},
 
 		{Name: "ACCOUNTDIR", Kind: Path, Default: "$BASEDIR/accounts", Help: "accounts, one directory for each CA"},
 		{Name: "ACCOUNT_KEY", Kind: Path, Flag: "account-key", Help: "account key in `FILE`, outside ACCOUNTDIR"},
@@ -92,12 +104,12 @@ func Known() []Setting {
 		{Name: "HOOK", Kind: Word, Flag: "hook", Help: "call `PROGRAM` at each step, or a function of the config file"},
 		{Name: "HOOK_CHAIN", Kind: Bool, Default: "no", Flag: "hook-chain", Help: "call the hook once for all challenges"},
 		{Name: "HOOK_TIMEOUT", Kind: Duration, Default: "1h", Help: "end a hook after this time, 0 never"},
-		{Name: "HOOK_UNCHANGED", Kind: Bool, Default: "no", Unused: true, Help: "call unchanged_cert for certificates that are not due"},
+		{Name: "HOOK_UNCHANGED", Kind: Bool, Default: "no", Help: "call unchanged_cert for certificates that are not due"},
 
 		{Name: "KEY_ALGO", Kind: Word, Default: "prime256v1", Flag: "algo", Help: "`TYPE` of the certificate's key: rsa, rsa2048, rsa3072, rsa4096, prime256v1, secp384r1, secp521r1, ed25519", check: checkAlgo},
 		{Name: "KEYSIZE", Kind: Integer, Default: "4096", Help: "bits of a key of type rsa", check: between(2048, 8192)},
 		{Name: "PRIVATE_KEY_RENEW", Kind: Bool, Default: "yes", Flag: "reuse-key", Opposite: true, Help: "make a new key for each renewal", FlagHelp: "keep the private key that there is"},
-		{Name: "PRIVATE_KEY_ROLLOVER", Kind: Bool, Default: "no", Unused: true, Help: "keep the next key at hand"},
+		{Name: "PRIVATE_KEY_ROLLOVER", Kind: Bool, Default: "no", Help: "have the next key lie ready beside the present one"},
 		{Name: "KEY_MODE", Kind: Word, Help: "mode of key files, such as 0640", check: checkKeyMode},
 		{Name: "KEY_GROUP", Kind: Word, Help: "group of key files", check: checkGroup},
 		{Name: "KEEP_VERSIONS", Kind: Integer, Default: "3", Help: "versions of a certificate to keep", check: between(1, 1000)},

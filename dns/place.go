@@ -356,6 +356,10 @@ var errNotInCharge = errors.New("it is not in charge of the zone") // a lame del
 // readStep reads what a server of zone says about name.
 func readStep(m *mdns.Msg, zone, name string) (step, error) {
 	if m.Rcode != mdns.RcodeSuccess && m.Rcode != mdns.RcodeNameError {
+		// BIND 9.18 says SERVFAIL to CNAMEs in a circle, and shows them.
+		if alias, err := aliasOf(m.Answer, name); alias != "" && err == nil {
+			return step{alias: alias}, nil
+		}
 		return step{}, rcodeError(m.Rcode)
 	}
 	if s, ok := readReferral(m, zone, name); ok {

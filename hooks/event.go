@@ -25,6 +25,12 @@ type Challenge struct {
 // the closing NUL); longer ones make execve fail with E2BIG.
 const maxText = 128<<10 - 1
 
+// Probe is a call that no hook knows: one that fails with it would fail with
+// whatever event comes next. The name is dehydrated's, which hooks look for.
+func Probe() Event {
+	return Event{Name: "this_hookscript_is_broken__dehydrated_is_working_fine__please_ignore_unknown_hooks_in_your_script"}
+}
+
 // StartupHook is the event at the start of a run that works on something.
 func StartupHook() Event { return Event{Name: "startup_hook"} }
 

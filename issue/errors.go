@@ -31,6 +31,9 @@ type Failure struct {
 	task task
 }
 
+// Flat is the challenge object as hooks are told it.
+func (f Failure) Flat() string { return flatten(f.Response) }
+
 func (f Failure) Error() string {
 	why := "the CA gave no reason"
 	if f.Problem != nil {
@@ -58,6 +61,15 @@ type DeployError struct {
 
 func (e *DeployError) Error() string { return e.Err.Error() }
 func (e *DeployError) Unwrap() error { return e.Err }
+
+// AbortError is a hook that says by its failure that nothing is in order: with
+// dehydrated it ends the run over all certificates.
+type AbortError struct {
+	Err error
+}
+
+func (e *AbortError) Error() string { return e.Err.Error() }
+func (e *AbortError) Unwrap() error { return e.Err }
 
 // ConfigError is a setting that this CA, or this certificate, does not allow.
 type ConfigError struct {

@@ -47,16 +47,21 @@ func (r *run) explain(ctx context.Context, o *acme.Order, tasks []task) error {
 		if a.Status != "invalid" {
 			continue
 		}
-		f := Failure{Name: t.name, Type: t.typ, task: t}
-		if ch, found := verdict(a, t.typ); found {
-			f.Type, f.Problem, f.Response = ch.Type, ch.Error, ch.Raw
-		}
-		failed.Failures = append(failed.Failures, f)
+		failed.Failures = append(failed.Failures, failureOf(a, t))
 	}
 	if len(failed.Failures) > 0 {
 		return failed
 	}
 	return &OrderError{What: "the CA gave up the order", Problem: o.Error}
+}
+
+// failureOf tells by which challenge an authorization failed.
+func failureOf(a *acme.Authorization, t task) Failure {
+	f := Failure{Name: t.name, Type: t.typ, task: t}
+	if ch, found := verdict(a, t.typ); found {
+		f.Type, f.Problem, f.Response = ch.Type, ch.Error, ch.Raw
+	}
+	return f
 }
 
 // verdict is the challenge that an authorization failed by: the one with an error,
@@ -123,7 +128,7 @@ func (r *run) whoMayRead(name string) string {
 
 func (r *run) reportInvalid(ctx context.Context, failed *ValidationError) {
 	for _, f := range failed.Failures {
-		if err := r.hook(ctx, hooks.InvalidChallenge(f.Name, flatten(f.Response)), "CHALLENGETYPE="+f.Type, "ARID_HOOK_TYPE="+f.Type); err != nil {
+		if err := r.hook(ctx, hooks.InvalidChallenge(f.Name, f.Flat()), "CHALLENGETYPE="+f.Type, "ARID_HOOK_TYPE="+f.Type); err != nil {
 			r.tell(StepWarning, "%v", err)
 		}
 	}

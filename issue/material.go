@@ -16,6 +16,7 @@ type material struct {
 	http *challenge.HTTPDir // nil where no name needs it
 	alpn *alpn.Dir
 	put  []task
+	told error // why the records could not be added
 }
 
 // put shows the proofs. The returned function takes them away.
@@ -105,6 +106,7 @@ func (m *material) putRecords(ctx context.Context, tasks []task) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		m.told = err
 		return err
 	}
 	for _, record := range records {
@@ -138,7 +140,8 @@ func (m *material) removeRecords(ctx context.Context, tasks []task) {
 	}
 	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	if err := m.Updater.Delete(own, records...); err != nil {
+	err := m.Updater.Delete(own, records...)
+	if err != nil && (m.told == nil || m.told.Error() != err.Error()) {
 		m.tell(StepWarning, "%v", err)
 	}
 }

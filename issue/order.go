@@ -256,6 +256,8 @@ func (r *run) reportRefusal(ctx context.Context, err error) {
 func (r *run) finalize(ctx context.Context, o *acme.Order, csr []byte) (*acme.Order, error) {
 	ctx, cancel := r.waitCA(ctx)
 	defer cancel()
+	ctx, end := limit(ctx, r.OrderTimeout, "order")
+	defer end()
 	var err error
 	if o.Status == "ready" {
 		r.tell(StepFinalize, "sending the CSR")

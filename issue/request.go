@@ -3,6 +3,7 @@
 package issue
 
 import (
+	"context"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"time"
@@ -24,7 +25,8 @@ import (
 type Request struct {
 	Now   time.Time // the start of the run: versions carry it, and what is due is due then
 	Names []string  // canonical names, the primary one first; with CSR those of the CSR
-	CSR   *keys.CSR // made elsewhere, with a key that arid never sees; nil: arid makes both
+	Words []string  // the names as hooks are told them, "ip:" included; nil: Names
+	CSR   *keys.CSR // made elsewhere, with a key that arid never sees; nil: arid makes both, or the hook gives one
 
 	// Certificate is where the result lives. Nil keeps nothing on disk: the
 	// chain is in the Result and nowhere else, and every call is an order.
@@ -36,8 +38,10 @@ type Request struct {
 	Account      account.Store
 	Registration account.Registration
 
-	Hooks     *hooks.Runner
-	HookChain bool
+	Hooks         *hooks.Runner
+	HookChain     bool
+	HookUnchanged bool                        // unchanged_cert where nothing is due
+	Begin         func(context.Context) error // called before anything is done for the certificate, and not where nothing is; may be nil
 
 	Types     challenge.Choice // by which challenge each name is proved; all of Names can be
 	WellKnown string           // directory for http-01 files
@@ -50,6 +54,7 @@ type Request struct {
 
 	Algo           keys.Algo
 	ReuseKey       bool
+	Rollover       bool // PRIVATE_KEY_ROLLOVER: the next key lies ready beside the present one
 	MustStaple     bool
 	Subject        pkix.Name
 	Profile        string
@@ -61,6 +66,13 @@ type Request struct {
 	Force    bool
 	Timeout  time.Duration // for waiting on the CA, hooks not counted
 	LockWait time.Duration
+
+	// Dehydrated keeps to dehydrated's flow: probe and generate_csr before the
+	// decision, which looks at names and time alone; challenges one after another,
+	// up to the first that fails.
+	Dehydrated        bool
+	ValidationTimeout time.Duration // for each challenge; 0: Timeout alone
+	OrderTimeout      time.Duration // for the order after its CSR; 0: Timeout alone
 
 	Tell func(Event) // progress, for whoever prints; may be nil
 }
@@ -77,14 +89,19 @@ type Step string
 // The steps in the order in which they happen. StepWarning may come at any time.
 const (
 	StepDue       Step = "due"
+	StepUnchanged Step = "unchanged"
+	StepKey       Step = "key"
+	StepCSR       Step = "csr"
 	StepAccount   Step = "account"
 	StepResume    Step = "resume"
 	StepOrder     Step = "order"
 	StepAuthorize Step = "authorization"
+	StepPending   Step = "pending"
 	StepPut       Step = "put"
 	StepHook      Step = "hook"
 	StepLook      Step = "look"
 	StepAccept    Step = "accept"
+	StepProved    Step = "proved"
 	StepValid     Step = "valid"
 	StepProbe     Step = "probe"
 	StepRemove    Step = "remove"

@@ -1,6 +1,7 @@
 package issue
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -23,12 +24,15 @@ import (
 type run struct {
 	*Request
 	state    *certs.State
-	live     *certs.Live // what the stable names show; nil: nothing usable
-	current  *certs.Live // what counts as the present certificate: live, or a version not yet switched to
+	live     *certs.Live   // what the stable names show; nil: nothing usable
+	roll     crypto.Signer // with Rollover: the key that lies ready; nil if none does
+	current  *certs.Live   // what counts as the present certificate: live, or a version not yet switched to
 	due      renew.Decision
 	account  string    // account URL
 	deadline time.Time // of all waiting on the CA; hooks move it
 	names    string    // for the hooks: all names, blank-separated
+	asked    bool      // the hook, for a CSR
+	hookCSR  bool      // it gave one
 	telling  sync.Mutex
 	warned   []string // by look
 	owedGone bool     // what was owed cannot be done any more, which the disk does not know yet
@@ -41,15 +45,22 @@ type run struct {
 // hook failed after that; the Result is complete), those of account and certs,
 // and the cause of a cancelled ctx.
 func Sign(ctx context.Context, request *Request) (*Result, error) {
-	r := &run{Request: request, names: strings.Join(request.Names, " ")}
+	own := *request // a CSR of the hook's changes it
+	r := &run{Request: &own}
+	r.names = strings.Join(r.words(), " ")
 	if r.Certificate == nil {
 		return r.signOnly(ctx)
 	}
-	if err := r.look(); err != nil {
+	if err := r.decide(ctx); err != nil {
 		return nil, err
 	}
 	if r.nothingToDo() {
-		return r.result(&Result{Reason: r.due.Reason}), nil
+		return r.unchanged(ctx)
+	}
+	if r.Begin != nil {
+		if err := r.Begin(ctx); err != nil {
+			return nil, err
+		}
 	}
 	unlock, err := r.Certificate.Lock(ctx, r.LockWait)
 	if err != nil {
@@ -61,7 +72,7 @@ func Sign(ctx context.Context, request *Request) (*Result, error) {
 		return nil, err
 	}
 	if r.nothingToDo() {
-		return r.result(&Result{Reason: r.due.Reason}), nil
+		return r.unchanged(ctx)
 	}
 	if !r.due.Due {
 		if r.owedGone {
@@ -70,7 +81,9 @@ func Sign(ctx context.Context, request *Request) (*Result, error) {
 		return r.finishOwed(ctx)
 	}
 	r.tell(StepDue, "due: %s", r.due.Reason)
-
+	if err := r.askCSR(ctx); err != nil {
+		return nil, err
+	}
 	made, err := r.obtain(ctx)
 	if err != nil {
 		return nil, err
@@ -81,6 +94,87 @@ func Sign(ctx context.Context, request *Request) (*Result, error) {
 	}
 	result := &Result{Issued: true, Reason: r.due.Reason, Chain: made.Chain}
 	return r.result(result), r.deploy(ctx, version, made.Chain[0])
+}
+
+// words are the names as hooks are told them.
+func (r *run) words() []string {
+	if r.Words != nil {
+		return r.Words
+	}
+	return r.Names
+}
+
+// decide finds out whether there is something to do.
+func (r *run) decide(ctx context.Context) error {
+	if r.Dehydrated {
+		if err := r.prepare(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.look(); err != nil {
+		return err
+	}
+	if !r.state.HookCSR || r.asked {
+		return nil
+	}
+	// Its names, and its key, are what this certificate has to have.
+	if err := r.askCSR(ctx); err != nil {
+		return err
+	}
+	return r.look()
+}
+
+// prepare does what dehydrated does for each certificate before it looks at it:
+// the folder, a call that shows whether the hook ignores what it does not know, and
+// generate_csr.
+func (r *run) prepare(ctx context.Context) error {
+	if err := r.Certificate.Make(); err != nil {
+		return err
+	}
+	if err := r.hook(ctx, hooks.Probe()); err != nil {
+		return &AbortError{err}
+	}
+	if err := r.askCSR(ctx); err != nil {
+		return &AbortError{err}
+	}
+	return nil
+}
+
+// askCSR lets the hook give a CSR of its own, once.
+func (r *run) askCSR(ctx context.Context) error {
+	if r.CSR != nil || r.asked || !r.hasHook() {
+		return nil
+	}
+	r.asked = true
+	text, err := r.hookOutput(ctx, hooks.GenerateCSR(r.words()[0], r.Certificate.Path(), r.words()))
+	if err != nil || !bytes.Contains(text, []byte("CERTIFICATE REQUEST-----")) {
+		return err
+	}
+	csr, err := keys.ParseCSR(text)
+	if err != nil {
+		return fmt.Errorf("generate_csr: %w", err)
+	}
+	for _, name := range csr.Names {
+		if _, err := r.Types.For(name); err != nil {
+			return &ConfigError{What: fmt.Sprintf("the CSR of generate_csr: %v", err)}
+		}
+	}
+	r.tell(StepCSR, "the hook gave a CSR for %s", strings.Join(csr.Names, " "))
+	r.CSR, r.hookCSR = csr, true
+	r.Names, r.Words, r.names = csr.Names, nil, strings.Join(csr.Names, " ")
+	return nil
+}
+
+// unchanged ends a run that finds nothing to do.
+func (r *run) unchanged(ctx context.Context) (*Result, error) {
+	r.tell(StepUnchanged, "%s", r.due.Reason)
+	if r.HookUnchanged {
+		p := r.Certificate.Stable()
+		if err := r.hook(ctx, hooks.UnchangedCert(r.words()[0], p.Key, p.Cert, p.Fullchain, p.Chain)); err != nil {
+			return nil, &AbortError{err}
+		}
+	}
+	return r.result(&Result{Reason: r.due.Reason}), nil
 }
 
 // signOnly is CSR in, chain out: nothing is read from disk and nothing kept.
@@ -121,6 +215,11 @@ func (r *run) look() (err error) {
 		facts.Unusable = err.Error()
 	case err != nil:
 		return err
+	}
+	if r.Rollover {
+		if r.roll, err = r.Certificate.Roll(); err != nil {
+			return err
+		}
 	}
 	r.current, r.owedGone = r.live, false
 	if owed := r.state.Owed; owed != nil {
@@ -191,6 +290,10 @@ func (r *run) compare(f *renew.Facts) {
 	leaf := r.current.Leaf
 	f.NotBefore, f.NotAfter = leaf.NotBefore, leaf.NotAfter
 	f.Ordered = certs.Names(leaf)
+	if r.Dehydrated { // names and time, and no more
+		f.KeyFits = true
+		return
+	}
 	if r.stateIsCurrent() {
 		f.Ordered = r.state.Names
 		if r.state.Revoked {
@@ -229,9 +332,13 @@ func (r *run) store(m *certs.Material) (*certs.Version, error) {
 	if err != nil {
 		return nil, fmt.Errorf("storing the certificate: %w", err)
 	}
+	if err := r.prepareRoll(m.Key); err != nil {
+		return nil, fmt.Errorf("the next key: %w", err)
+	}
 	r.tell(StepStore, "stored as version %s", version.ID)
 	r.state.Names, r.state.CA, r.state.TestCA = r.Names, r.CA, r.TestCA
 	r.state.Profile, r.state.Revoked = r.Profile, false
+	r.state.HookCSR = r.hookCSR
 	r.state.Leaf = certs.Fingerprint(m.Chain[0])
 	if err := r.owe(version, certs.OwedSync); err != nil {
 		return nil, err
@@ -306,7 +413,7 @@ func (r *run) deploy(ctx context.Context, v *certs.Version, leaf *x509.Certifica
 		r.tell(StepWarning, "removing old versions: %v", err)
 	}
 	p := r.Certificate.Stable()
-	if err := r.hook(ctx, hooks.DeployCert(r.Names[0], p.Key, p.Cert, p.Fullchain, p.Chain, v.ID), "ARID_HOOK_NOT_AFTER="+notAfter); err != nil {
+	if err := r.hook(ctx, hooks.DeployCert(r.words()[0], p.Key, p.Cert, p.Fullchain, p.Chain, v.ID), "ARID_HOOK_NOT_AFTER="+notAfter); err != nil {
 		return r.owed(ctx, err)
 	}
 	return r.owe(nil, "")
@@ -321,26 +428,48 @@ func (r *run) owed(ctx context.Context, err error) error {
 	return &DeployError{err}
 }
 
-// newKey is the key for a new order: the live one where it is to be reused, else
-// a fresh one.
+// newKey is the key for a new order: the live one where it is to be reused, the
+// one that lies ready, else a fresh one.
 func (r *run) newKey() (crypto.Signer, error) {
 	if reuse := r.keyToReuse(); reuse != nil {
 		return reuse, nil
 	}
+	r.tell(StepKey, "making a private key (%s)", r.Algo)
 	return keys.Generate(r.Algo)
 }
 
-// keyToReuse is the live key where it is to be reused and is of the wanted type,
-// else nil.
+// keyToReuse is the key on disk that a new certificate is to have, or nil: the
+// live one where it is to be kept, and is of the wanted type; with Rollover the
+// one that lies ready, and before there is one the live one for once, so that the
+// next can be announced.
 func (r *run) keyToReuse() crypto.Signer {
-	if !r.ReuseKey || r.live == nil || r.live.Key == nil {
+	if r.live == nil || r.live.Key == nil || !r.ReuseKey && !r.Rollover {
 		return nil
+	}
+	if !r.ReuseKey && r.roll != nil && !keys.Fits(r.live.Leaf.PublicKey, r.roll) {
+		return r.roll
 	}
 	was, err := keys.AlgoOf(r.live.Key.Public())
 	if err != nil || was != r.Algo && r.Explicit.Algo {
 		return nil
 	}
 	return r.live.Key
+}
+
+// prepareRoll has the next key lie ready beside the one of a new version, or
+// takes it away where that is not wanted any more.
+func (r *run) prepareRoll(used crypto.Signer) error {
+	if r.ReuseKey || !r.Rollover || used == nil {
+		return r.Certificate.DropRoll()
+	}
+	if r.roll != nil && !keys.Fits(used.Public(), r.roll) {
+		return nil
+	}
+	next, err := keys.Generate(r.Algo)
+	if err != nil {
+		return err
+	}
+	return r.Certificate.SaveRoll(next)
 }
 
 // hook runs one event of the user's hook program.
@@ -352,6 +481,14 @@ func (r *run) hook(ctx context.Context, e hooks.Event, more ...string) error {
 	defer r.notCounted(time.Now())
 	e.Env = slices.Concat(e.Env, r.hookEnv(), more)
 	return r.Hooks.Run(ctx, e)
+}
+
+// hookOutput is hook for an event that prints something for arid.
+func (r *run) hookOutput(ctx context.Context, e hooks.Event) ([]byte, error) {
+	r.tell(StepHook, "hook: %s", e.Name)
+	defer r.notCounted(time.Now())
+	e.Env = slices.Concat(e.Env, r.hookEnv())
+	return r.Hooks.Output(ctx, e, 1<<20)
 }
 
 func (r *run) hasHook() bool {
@@ -381,7 +518,11 @@ func (r *run) hookEnv() []string {
 		if strings.HasPrefix(algo, "rsa") {
 			algo = "rsa" // dehydrated keeps the size apart, in KEYSIZE
 		}
-		env = append(env, "KEY_ALGO="+algo, "PRIVATE_KEY_ROLLOVER=no")
+		rollover := "no"
+		if r.Rollover {
+			rollover = "yes"
+		}
+		env = append(env, "KEY_ALGO="+algo, "PRIVATE_KEY_ROLLOVER="+rollover)
 	}
 	return env
 }

@@ -53,9 +53,15 @@ func (r *run) validate(ctx context.Context, o *acme.Order) (_ *acme.Order, err e
 	if err := r.awaitRecords(ctx, tasks); err != nil {
 		return nil, err
 	}
-	if err = r.accept(ctx, tasks); err == nil {
+	if r.Dehydrated {
+		err = r.oneByOne(ctx, tasks)
+	} else {
+		err = r.accept(ctx, tasks)
+	}
+	switch {
+	case err == nil:
 		o, err = r.await(ctx, o, tasks)
-	} else if acme.Refusal(err) != nil {
+	case acme.Refusal(err) != nil:
 		err = r.judged(ctx, o, tasks, err)
 	}
 	var failed *ValidationError
@@ -269,6 +275,38 @@ func (r *run) accept(ctx context.Context, tasks []task) error {
 		}
 		return nil
 	})
+}
+
+// oneByOne has the CA look at one challenge after another, up to the first that
+// fails: dehydrated's way.
+func (r *run) oneByOne(ctx context.Context, tasks []task) error {
+	ctx, cancel := r.waitCA(ctx)
+	defer cancel()
+	for _, t := range tasks {
+		r.tell(StepAccept, "%s: the CA may look now", t.name)
+		if _, err := r.Client.Accept(ctx, t.accept); err != nil {
+			return fmt.Errorf("%s: %w", t.name, err)
+		}
+		own, cancel := limit(ctx, r.ValidationTimeout, "validation of "+t.name)
+		a, err := r.Client.WaitAuthorization(own, t.url)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.name, err)
+		}
+		if a.Status != "valid" {
+			return &ValidationError{Failures: []Failure{failureOf(a, t)}}
+		}
+		r.tell(StepProved, "%s: the CA has seen the proof", t.name)
+	}
+	return nil
+}
+
+// limit is a time limit of dehydrated's; 0 is none.
+func limit(ctx context.Context, d time.Duration, what string) (context.Context, context.CancelFunc) {
+	if d == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, d, &acme.TemporaryError{What: fmt.Sprintf("the %s took longer than %s", what, d)})
 }
 
 // await polls the order until it leaves "pending". The authorizations are looked
