@@ -37,10 +37,7 @@ func (a *app) settingsTable() string {
 		if s.Unused {
 			continue
 		}
-		value, flag := a.settings.Value(s.Name), "-"
-		if s.Secret && value != "" {
-			value = "(secret)"
-		}
+		value, flag := s.Show(a.settings.Value(s.Name)), "-"
 		if value == "" {
 			value = "-"
 		}

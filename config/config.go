@@ -244,9 +244,9 @@ func (s *Settings) wrong(name string, v value, why string) *Error {
 	}
 	what := fmt.Sprintf("%s: %s", label, why)
 	if r := s.row(name); r != nil && !r.Secret && v.text != "" {
-		what = fmt.Sprintf("%s=%q: %s", label, cut(v.text), why)
+		what = fmt.Sprintf("%s=%q: %s", label, cut(r.Show(v.text)), why)
 		if v.origin.Kind == "flag" {
-			what = fmt.Sprintf("%s %q: %s", label, cut(v.text), why)
+			what = fmt.Sprintf("%s %q: %s", label, cut(r.Show(v.text)), why)
 		}
 	}
 	return &Error{File: v.origin.File, Line: v.origin.Line, What: what, Flag: v.origin.Kind == "flag"}
