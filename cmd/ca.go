@@ -39,15 +39,17 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 	for _, w := range a.settings.Warnings()[told:] {
 		a.report.Warning(w)
 	}
+	curl := a.curl()
 	transport := a.HTTP
 	if transport == nil {
-		if transport, err = a.transport(); err != nil {
+		if transport, err = a.transport(curl); err != nil {
 			return nil, err
 		}
 	}
 	client, err := acme.New(url, acme.Options{
-		HTTP:      &http.Client{Transport: transport},
-		UserAgent: "arid/" + version,
+		HTTP:           &http.Client{Transport: transport},
+		UserAgent:      "arid/" + version,
+		RequestTimeout: curl.MaxTime,
 	})
 	if err != nil {
 		return nil, err
