@@ -36,6 +36,7 @@ var outside = map[string]string{
 	"mvdan.cc/sh": "mvdan.cc/sh/v3",
 	"pflag":       "github.com/spf13/pflag",
 	"pebble":      "github.com/letsencrypt/pebble/v2",
+	"x/crypto":    "golang.org/x/crypto",
 	"x/net":       "golang.org/x/net",
 	"x/sys":       "golang.org/x/sys",
 	"x/term":      "golang.org/x/term",
