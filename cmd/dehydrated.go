@@ -70,7 +70,7 @@ func (a *app) dehydrated(ctx context.Context, words []string, program string) in
 		err = cause // whatever it made fail
 	}
 	status := dehydratedStatus(err)
-	if err != nil && status != 0 && !is[*SignalError](err) && !is[*toldError](err) {
+	if err != nil && status != 0 && !is[*SignalError](err) && !is[*toldError](err) && !is[*sudoError](err) {
 		a.tellDehydrated(err, program)
 		a.exitHook(ctx, l, err)
 	}
@@ -81,10 +81,10 @@ func (a *app) dehydrated(ctx context.Context, words []string, program string) in
 }
 
 // dehydratedStatus maps an error to the status of dehydrated's mode: 0 and 1, and N
-// where the config ran "exit N". It stands beside exitStatus.
+// where the config ran "exit N" or sudo ended with N. It stands beside exitStatus.
 func dehydratedStatus(err error) int {
 	var c *config.Error
-	var told *toldError
+	var sudo *sudoError
 	switch {
 	case err == nil:
 		return 0
@@ -92,8 +92,8 @@ func dehydratedStatus(err error) int {
 		return exitStatus(err) // seen by tests only: main dies by the signal
 	case errors.As(err, &c) && c.Exited:
 		return c.Status
-	case errors.As(err, &told):
-		return told.status
+	case errors.As(err, &sudo):
+		return sudo.status
 	}
 	return 1
 }

@@ -415,6 +415,9 @@ func TestDehydratedStatusAndConfig(t *testing.T) {
 			t.Errorf("%q, %s: status %d, stdout %q, stderr %q", c.config, c.words, status, stdout, stderr)
 		}
 		calls := w.calls()
+		if strings.Contains(calls, "ERROR") {
+			t.Errorf("%q, %s: calls %q", c.config, c.words, calls)
+		}
 		if told := strings.HasPrefix(calls, "[exit_hook]["); told != (status == 1 && !strings.Contains(c.config, "(") && !strings.Contains(c.words, "nowhere")) {
 			t.Errorf("%q, %s: calls %q", c.config, c.words, calls)
 		}
@@ -518,16 +521,13 @@ func TestDehydratedSignal(t *testing.T) {
 // own place is not one of those.
 func TestDehydratedScriptDirectory(t *testing.T) {
 	w := dehydratedWorld(t)
-	if _, err := os.Stat("/etc/dehydrated/config"); err == nil {
-		t.Log("this host has a config of dehydrated's, which comes first")
-	}
-	for _, dir := range []string{"opt", "usr", "usr/bin"} {
+	for _, dir := range []string{"opt", "usr", "usr/bin", "etc"} {
 		if err := os.Mkdir(filepath.Join(w.dir, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	w.file("usr/bin/arid", "#!/bin/sh\n", 0o755)
-	w.file("opt/config", "X=$(echo \"$SCRIPTDIR\" >&2)\n", 0o644)
+	w.file("etc/config", "X=$(echo \"$SCRIPTDIR\" >&2)\n", 0o644)
 	for link, target := range map[string]string{"opt/dehydrated": "../usr/bin/arid", "usr/bin/dehydrated": "../../opt/dehydrated"} {
 		if err := os.Symlink(target, filepath.Join(w.dir, link)); err != nil {
 			t.Fatal(err)
@@ -535,7 +535,7 @@ func TestDehydratedScriptDirectory(t *testing.T) {
 	}
 	for _, name := range []string{w.dir + "/opt/dehydrated", w.dir + "/usr/bin/dehydrated", "opt/dehydrated", "dehydrated"} {
 		var stdout, stderr bytes.Buffer
-		cmd.Main(context.Background(), &cmd.Process{Args: []string{name, "-f", "opt/config", "-e"}, Dir: w.dir, UID: os.Getuid(),
+		cmd.Main(context.Background(), &cmd.Process{Args: []string{name, "-f", "etc/config", "-e"}, Dir: w.dir, UID: os.Getuid(),
 			Env: []string{"PATH=" + w.dir + "/usr/bin:/usr/bin:/bin"}, Stdout: &stdout, Stderr: &stderr})
 		if !strings.Contains(stderr.String(), `"`+w.dir+`/opt"`) {
 			t.Errorf("%s: the script is not in %s/opt: %s", name, w.dir, &stderr)

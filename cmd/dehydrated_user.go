@@ -14,8 +14,8 @@ import (
 )
 
 // switchUser runs the whole command line once more, by sudo, where DEHYDRATED_USER
-// and DEHYDRATED_GROUP name others than those that run it. The *toldError is that
-// run's status; nil is to go on here.
+// and DEHYDRATED_GROUP name others than those that run it. The *sudoError is that
+// run's end; nil is to go on here.
 func (a *app) switchUser(ctx context.Context, l *dehydratedLine) error {
 	name, group := a.settings.Value("DEHYDRATED_USER"), a.settings.Value("DEHYDRATED_GROUP")
 	if name == "" {
@@ -46,11 +46,11 @@ func (a *app) switchUser(ctx context.Context, l *dehydratedLine) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.As(err, &exit) && exit.Exited():
-		return &toldError{exit.ExitCode()}
+		return &sudoError{exit.ExitCode()}
 	case err != nil:
 		return fmt.Errorf("sudo: %w", err)
 	}
-	return &toldError{0}
+	return &sudoError{0}
 }
 
 // otherUser tells whether somebody else is to run this.
@@ -68,3 +68,8 @@ func (a *app) otherUser(name, group string) (bool, error) {
 	}
 	return u.Uid != strconv.Itoa(a.UID) || g.Gid != strconv.Itoa(os.Getegid()), nil
 }
+
+// sudoError is the status of a run by another user, which has told everything.
+type sudoError struct{ status int }
+
+func (e *sudoError) Error() string { return fmt.Sprintf("sudo: status %d", e.status) }
