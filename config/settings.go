@@ -84,7 +84,7 @@ func Known() []Setting {
 		{Name: "DOMAINS_D", Kind: Path, Help: "directory of configs, one for each certificate"},
 		{Name: "CONFIG_D", Kind: Path, Help: "directory of *.sh files read after the config file"},
 		{Name: "CERTDIR", Kind: Path, Default: "$BASEDIR/certs", Flag: "out", Help: "put certificates into `DIR`, a folder each"},
-		{Name: "LOCKFILE", Kind: Path, Default: "$BASEDIR/lock", Unused: true, Help: "lock shared with dehydrated"},
+		{Name: "LOCKFILE", Kind: Path, Default: "$BASEDIR/lock", Help: "lock that keeps dehydrated's runs apart; taken in its mode"},
 		{Name: "LOCK_WAIT", Kind: Duration, Default: "0", Flag: "lock-wait", Help: "wait `DURATION` for another run to end"},
 
 		{Name: "CHALLENGETYPE", Kind: Word, Default: "http-01", Flag: "challenge", Help: "challenge `TYPE` by which the CA validates names; several, and PATTERN:TYPE for some names",
@@ -129,10 +129,10 @@ func Known() []Setting {
 		{Name: "AUTO_CLEANUP", Kind: Bool, Default: "no", Unused: true, Help: "archive superseded files after each run"},
 		{Name: "AUTO_CLEANUP_DELETE", Kind: Bool, Default: "no", Unused: true, Help: "delete superseded files after each run"},
 
-		{Name: "DEHYDRATED_USER", Kind: Word, Unused: true, Help: "user that dehydrated's mode is to run as"},
-		{Name: "DEHYDRATED_GROUP", Kind: Word, Unused: true, Help: "group that dehydrated's mode is to run as"},
+		{Name: "DEHYDRATED_USER", Kind: Word, Help: "user that dehydrated's mode is to run as"},
+		{Name: "DEHYDRATED_GROUP", Kind: Word, Help: "group that dehydrated's mode is to run as"},
 		{Name: "API", Kind: Word, Default: "auto", Unused: true, Help: "version of the ACME protocol: only 2 is left", check: checkAPI},
-		{Name: "OLDCA", Kind: Word, Unused: true, Help: "CA of the first protocol version"},
+		{Name: "OLDCA", Kind: Word, Help: "directory URL whose account dehydrated's mode takes over"},
 		{Name: "CHAINCACHE", Kind: Path, Default: "$BASEDIR/chains", Unused: true, Help: "chains of the first protocol version"},
 		{Name: "OPENSSL", Kind: Word, Default: "openssl", Unused: true, Help: "the openssl program"},
 		{Name: "OPENSSL_CNF", Kind: Path, Unused: true, Help: "openssl's configuration"},
