@@ -66,8 +66,14 @@ func (a *app) from(name string, err error) error {
 	return err
 }
 
-// path is a setting that names a file, seen from the working directory.
-func (a *app) path(name string) string { return a.abs(a.settings.Value(name)) }
+// path is a setting that names a file, seen from the working directory. In
+// dehydrated's mode it stays as it was given: hooks are told it so.
+func (a *app) path(name string) string {
+	if a.settings.Dehydrated() {
+		return a.settings.Value(name)
+	}
+	return a.abs(a.settings.Value(name))
+}
 
 func (a *app) abs(file string) string {
 	if file == "" || filepath.IsAbs(file) {

@@ -319,7 +319,7 @@ func (a *app) dehydratedHooks(l *dehydratedLine) (*hooks.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Stdout = io.Writer(a.Stdout)
+	r.Stdout, r.Env = io.Writer(a.Stdout), slices.Concat(r.Env, l.env)
 	if l.command == "sign_csr" {
 		r.Stdout = a.Stderr
 	}

@@ -26,6 +26,9 @@ type dehydratedLine struct {
 	noLock          bool
 	lockSuffix      string
 
+	keepGoing bool     // as the settings of the present certificate have it
+	env       []string // of the present certificate, for hooks of the run
+
 	program    string // as the user called it
 	registered bool   // found out: the account was there
 }

@@ -2,11 +2,376 @@ package cmd
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"arid/certs"
+	"arid/config"
+	"arid/hooks"
+	"arid/issue"
 )
 
-var errNotYet = errors.New("not yet")
+// dehydratedCron is --cron.
+func (a *app) dehydratedCron(ctx context.Context, l *dehydratedLine) error {
+	authority, err := a.openDehydrated(ctx, l)
+	if err != nil {
+		return err
+	}
+	for _, e := range []hooks.Event{hooks.Probe(), hooks.StartupHook()} {
+		if err := a.callHook(ctx, l, e); err != nil {
+			return inItsWords(err)
+		}
+	}
+	domains, err := a.dehydratedDomains(l)
+	if err != nil {
+		return err
+	}
+	failed, err := a.dehydratedLines(ctx, l, authority, domains)
+	if err != nil {
+		return err
+	}
+	if err := a.callHook(ctx, l, hooks.ExitHook()); err != nil {
+		a.complain("exit_hook returned with non-zero exit code!")
+	}
+	if err := a.autoCleanup(ctx); err != nil {
+		return err
+	}
+	if failed {
+		return &toldError{1}
+	}
+	return nil
+}
 
-func (a *app) dehydratedCron(context.Context, *dehydratedLine) error    { return errNotYet }
-func (a *app) dehydratedSignCSR(context.Context, *dehydratedLine) error { return errNotYet }
-func (a *app) dehydratedCleanup(context.Context, *dehydratedLine) error { return errNotYet }
+// openDehydrated opens the CA, which is asked for its directory even where nothing
+// is due, and the account.
+func (a *app) openDehydrated(ctx context.Context, l *dehydratedLine) (*ca, error) {
+	authority, _, err := a.dehydratedAccount(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	_, err = authority.client.Directory(ctx)
+	return authority, a.reportRefusal(ctx, l, err)
+}
+
+func (a *app) callHook(ctx context.Context, l *dehydratedLine, e hooks.Event) error {
+	runner, err := a.dehydratedHooks(l)
+	if err != nil {
+		return err
+	}
+	return runner.Run(ctx, e)
+}
+
+// dehydratedDomains are the certificates of domains.txt, or the one of --domain.
+func (a *app) dehydratedDomains(l *dehydratedLine) (*config.Domains, error) {
+	if l.domains != "" {
+		text := l.domains
+		if l.alias != "" {
+			text += " > " + l.alias
+		}
+		return config.ParseDomains([]byte(text+"\n"), "--domain"), nil
+	}
+	d, err := config.ReadDomains(a.path("DOMAINS_TXT"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, errors.New("domains.txt not found and --domain not given")
+	case errors.Is(err, fs.ErrPermission):
+		return nil, errors.New("domains.txt found but not readable")
+	case err != nil:
+		return nil, err
+	}
+	a.warnDehydrated(d.Warnings)
+	return d, nil
+}
+
+// dehydratedLines works through the lines, one after another. A failure ends it
+// unless KEEP_GOING says otherwise; then it tells whether there was one.
+func (a *app) dehydratedLines(ctx context.Context, l *dehydratedLine, authority *ca, d *config.Domains) (failed bool, err error) {
+	bad := d.Bad
+	for _, line := range d.Lines {
+		if at := slices.IndexFunc(bad, func(b *config.LineError) bool { return b.File == line.File && b.Line < line.Line }); at >= 0 {
+			return failed, bad[at]
+		}
+		if ctx.Err() != nil {
+			return failed, context.Cause(ctx)
+		}
+		err := a.dehydratedCertificate(ctx, l, authority, &line)
+		var abort *issue.AbortError
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return failed, context.Cause(ctx)
+		case l.keepGoing && !errors.As(err, &abort) && !is[*config.Error](err):
+			a.tellDehydrated(inItsWords(err), l.program)
+			failed = true
+		default:
+			return failed, inItsWords(err)
+		}
+	}
+	if len(bad) > 0 {
+		return failed, bad[0]
+	}
+	return failed, nil
+}
+
+// dehydratedCertificate brings one certificate to where its line wants it.
+func (a *app) dehydratedCertificate(ctx context.Context, l *dehydratedLine, authority *ca, line *config.Line) error {
+	if len(line.Words) > 1 {
+		a.progress(l, "Processing %s with alternative names: %s", line.Words[0], strings.Join(line.Words[1:], " "))
+	} else {
+		a.progress(l, "Processing %s", line.Words[0])
+	}
+	l.env = []string{"alias=" + line.Alias}
+	own, err := a.settings.ForCertificate(ctx, line.Alias, line.Words)
+	if err != nil {
+		return err
+	}
+	mine := *a
+	mine.settings = own
+	if own != a.settings {
+		a.tellOwn(l, own)
+	}
+	l.keepGoing = own.Bool("KEEP_GOING")
+	r, err := mine.dehydratedRequest(l, authority)
+	if err != nil {
+		return err
+	}
+	p, err := mine.store()
+	if err != nil {
+		return err
+	}
+	r.Names, r.Words, r.Now = line.Names, line.Words, time.Now()
+	if r.Certificate, err = p.Certificate(line.Alias); err != nil {
+		return err
+	}
+	l.env = append(l.env, "altnames="+strings.Join(line.Words, " "), "CHALLENGETYPE="+own.Value("CHALLENGETYPE"),
+		"KEY_ALGO="+own.Value("KEY_ALGO"), "PRIVATE_KEY_ROLLOVER="+own.Value("PRIVATE_KEY_ROLLOVER"))
+	t := &dehydratedTalk{app: a, line: l, request: r, days: own.Value("RENEW_DAYS")}
+	r.Tell = t.tell
+	result, err := issue.Sign(ctx, r)
+	if err == nil && (result.Issued || result.Deployed) {
+		a.progress(l, " + Done!")
+	}
+	return err
+}
+
+// tellOwn shows what a certificate's own config changes.
+func (a *app) tellOwn(l *dehydratedLine, own *config.Settings) {
+	a.progress(l, " + Using certificate specific config file!")
+	a.warnDehydrated(own.Warnings())
+	for _, name := range config.PerCertificate() {
+		if own.Origin(name).Kind == config.CertificateKind && own.Value(name) != a.settings.Value(name) {
+			a.progress(l, "   + %s = %s", name, own.Value(name))
+		}
+	}
+}
+
+// dehydratedRequest is a request without the names, in dehydrated's manner.
+func (a *app) dehydratedRequest(l *dehydratedLine, authority *ca) (*issue.Request, error) {
+	f := &orderFlags{registrationFlags: registrationFlags{acceptTerms: l.acceptTerms}, force: l.force}
+	p, err := a.plan(f, authority)
+	if err != nil {
+		return nil, err
+	}
+	r := p.common
+	r.Dehydrated, r.HookUnchanged, r.DNSWait, r.Prober = true, true, 0, nil
+	for name, limit := range map[string]*time.Duration{"VALIDATION_TIMEOUT": &r.ValidationTimeout, "ORDER_TIMEOUT": &r.OrderTimeout} {
+		seconds, err := a.settings.Int(name)
+		if err != nil {
+			return nil, err
+		}
+		*limit = time.Duration(seconds) * time.Second
+	}
+	if r.Hooks, err = a.dehydratedHooks(l); err != nil {
+		return nil, err
+	}
+	typ := a.settings.Value("CHALLENGETYPE")
+	if _, err := r.Types.For("example.org"); err != nil {
+		return nil, err
+	}
+	return &r, p.canProve(typ)
+}
+
+// dehydratedTalk says what is done, in the words that scripts around dehydrated
+// look for.
+type dehydratedTalk struct {
+	*app
+	line    *dehydratedLine
+	request *issue.Request
+	days    string // RENEW_DAYS
+	signing bool
+}
+
+func (t *dehydratedTalk) tell(e issue.Event) {
+	name, _, _ := strings.Cut(e.Text, ": ")
+	say := func(format string, args ...any) { t.progress(t.line, format, args...) }
+	switch e.Step {
+	case issue.StepWarning:
+		t.complain(" + WARNING: " + e.Text)
+	case issue.StepLive:
+		t.live(e.Leaf)
+	case issue.StepKey:
+		t.begin()
+		say(" + Generating private key...")
+	case issue.StepCSR:
+		t.begin()
+		if names, ok := strings.CutPrefix(e.Text, "the hook gave a CSR for "); ok {
+			t.signing = false
+			say(" + Using CSR from hook script (real names: %s)", names)
+			return
+		}
+		say(" + Generating signing request...")
+	case issue.StepOrder:
+		t.begin()
+		say(" + Requesting new certificate order from CA...")
+	case issue.StepAuthorize:
+		say(" + Handling authorization for %s", name)
+	case issue.StepPending:
+		say(" + %s pending challenge(s)", strings.Fields(e.Text)[0])
+	case issue.StepHook:
+		if strings.HasSuffix(e.Text, " deploy_challenge") {
+			say(" + Deploying challenge tokens...")
+		}
+	case issue.StepAccept:
+		say(" + Responding to challenge for %s authorization...", name)
+	case issue.StepProved:
+		say(" + Challenge is valid!")
+	case issue.StepRemove:
+		say(" + Cleaning challenge tokens...")
+	case issue.StepFinalize:
+		say(" + Requesting certificate...")
+	case issue.StepDownload:
+		say(" + Checking certificate...")
+		say(" + Done!")
+	case issue.StepStore:
+		say(" + Creating fullchain.pem...")
+	}
+}
+
+func (t *dehydratedTalk) begin() {
+	if !t.signing {
+		t.signing = true
+		t.progress(t.line, " + Signing domains...")
+	}
+}
+
+// live tells how the present certificate compares with what is wanted.
+func (t *dehydratedTalk) live(leaf *x509.Certificate) {
+	wanted, have := slices.Sorted(slices.Values(t.request.Names)), slices.Sorted(slices.Values(certs.Names(leaf)))
+	wanted, have = slices.Compact(wanted), slices.Compact(have)
+	forced := t.request.Force
+	if !forced {
+		const checking = " + Checking domain name(s) of existing cert..."
+		if forced = !slices.Equal(wanted, have); forced {
+			t.progress(t.line, checking+" changed!")
+			t.progress(t.line, " + Domain name(s) are not matching!")
+			t.progress(t.line, " + Names in old certificate: %s", strings.Join(have, " "))
+			t.progress(t.line, " + Configured names: %s", strings.Join(wanted, " "))
+			t.progress(t.line, " + Forcing renew.")
+		} else {
+			t.progress(t.line, checking+" unchanged.")
+		}
+	}
+	t.progress(t.line, " + Checking expire date of existing cert...")
+	till := " + Valid till " + leaf.NotAfter.UTC().Format("Jan _2 15:04:05 2006 GMT")
+	switch {
+	case !t.request.Policy.At(leaf.NotBefore, leaf.NotAfter).After(t.request.Now):
+		t.progress(t.line, "%s (Less than %s days). Renewing!", till, t.days)
+	case forced:
+		t.progress(t.line, "%s (Longer than %s days). Ignoring because renew was forced!", till, t.days)
+	default:
+		t.progress(t.line, "%s (Longer than %s days). Skipping renew!", till, t.days)
+	}
+}
+
+// ownWords is an error with the text that dehydrated has for it.
+type ownWords struct {
+	text string
+	err  error
+}
+
+func (e *ownWords) Error() string { return e.text }
+func (e *ownWords) Unwrap() error { return e.err }
+
+// inItsWords gives errors that hooks are told the text that dehydrated has.
+func inItsWords(err error) error {
+	var exit *hooks.ExitError
+	var failed *issue.ValidationError
+	switch {
+	case errors.As(err, &exit) && exit.Event == hooks.Probe().Name:
+		return &ownWords{"Please check your hook script, it should exit cleanly without doing anything on unknown/new hooks.", err}
+	case errors.As(err, &exit):
+		return &ownWords{exit.Event + " hook returned with non-zero exit code", err}
+	case errors.As(err, &failed) && len(failed.Failures) > 0:
+		return &ownWords{fmt.Sprintf("Challenge is invalid! (returned: invalid) (result: %s)", failed.Failures[0].Flat()), err}
+	}
+	return err
+}
+
+// dehydratedSignCSR is --signcsr: nothing is kept, and stdout is for the chain.
+func (a *app) dehydratedSignCSR(ctx context.Context, l *dehydratedLine) error {
+	csr, err := a.readCSR(l.file)
+	if err != nil {
+		return err
+	}
+	authority, err := a.openDehydrated(ctx, l)
+	if err != nil {
+		return err
+	}
+	r, err := a.dehydratedRequest(l, authority)
+	if err != nil {
+		return err
+	}
+	r.CSR, r.Names, r.Now = csr, csr.Names, time.Now()
+	l.env = []string{"altnames=" + strings.Join(csr.Names, " ")}
+	r.Tell = (&dehydratedTalk{app: a, line: l, request: r, signing: true}).tell
+	result, err := issue.Sign(ctx, r)
+	if err != nil {
+		return inItsWords(err)
+	}
+	text := "# CERT #\n" + string(certs.EncodeChain(result.Chain)) + "\n"
+	if l.fullChain {
+		text += "# CHAIN #\n" + string(certs.EncodeChain(result.Chain[1:])) + "\n"
+	}
+	if err := a.report.Out(text); err != nil {
+		return &outputError{err}
+	}
+	a.progress(l, " + Done!")
+	return nil
+}
+
+// dehydratedCleanup is --cleanup and --cleanup-delete.
+func (a *app) dehydratedCleanup(ctx context.Context, l *dehydratedLine) error {
+	return a.cleanUp(ctx, l.command == "cleanupdelete", "")
+}
+
+// autoCleanup is the clean-up at the end of a run, where the config wants it.
+func (a *app) autoCleanup(ctx context.Context) error {
+	if !a.settings.Bool("AUTO_CLEANUP") {
+		return nil
+	}
+	_ = a.report.Out("+ Running automatic cleanup\n")
+	return a.cleanUp(ctx, a.settings.Bool("AUTO_CLEANUP_DELETE"), " + ")
+}
+
+// cleanUp puts superseded files away, and says so of each.
+func (a *app) cleanUp(ctx context.Context, remove bool, mark string) error {
+	store, err := a.store()
+	if err != nil {
+		return err
+	}
+	o := certs.CleanupOptions{Archive: filepath.Join(a.path("BASEDIR"), "archive")}
+	what := "Moving unused file to archive directory"
+	if remove {
+		o.Archive, what = "", "Deleting unused file"
+	}
+	o.Tell = func(dir, file string) {
+		_ = a.report.Out(fmt.Sprintf("%s%s: %s/%s\n", mark, what, dir, file))
+	}
+	return store.Cleanup(ctx, o)
+}

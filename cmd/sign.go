@@ -220,6 +220,7 @@ func (a *app) readCSR(file string) (*keys.CSR, error) {
 // tell shows progress: each step where somebody watches, warnings always.
 func (a *app) tell(e issue.Event) {
 	switch e.Step {
+	case issue.StepLive, issue.StepUnchanged: // told in the end
 	case issue.StepWarning:
 		a.report.Warning(named(e.Name, errors.New(e.Text)).Error())
 	case issue.StepHook:

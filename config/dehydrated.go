@@ -174,3 +174,6 @@ func (s *Settings) OldCA(url string) string {
 	}
 	return old
 }
+
+// Dehydrated tells whether these are the settings of dehydrated's mode.
+func (s *Settings) Dehydrated() bool { return s.o.Dehydrated }

@@ -24,8 +24,8 @@ var perCertificate = []string{
 // in the order of their names.
 func PerCertificate() []string { return slices.Clone(perCertificate) }
 
-// certificateKind is the Kind of an Origin in a certificate's own config.
-const certificateKind = "certificate config"
+// CertificateKind is the Kind of an Origin in a certificate's own config.
+const CertificateKind = "certificate config"
 
 // CertificateConfig is where the config of the certificate with this alias is
 // looked for: DOMAINS_D, where it is set, has all of them.
@@ -66,7 +66,7 @@ func (s *Settings) ForCertificate(ctx context.Context, alias string, words []str
 	}
 	for name := range own {
 		if v, ok := c.values[name]; ok && v.origin.Kind == "account config" {
-			v.origin.Kind = certificateKind
+			v.origin.Kind = CertificateKind
 			c.values[name] = v
 		}
 	}

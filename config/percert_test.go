@@ -35,14 +35,14 @@ func TestCertificateConfigPrecedence(t *testing.T) {
 		want       map[string][2]string
 	}{
 		{"native", false, map[string][2]string{
-			"KEYSIZE": {"2048", "file"}, "RENEW_DAYS": {"20", "CONFIG_D"}, "OCSP_DAYS": {"4", certificateKind},
-			"ORDER_TIMEOUT": {"5", "environment"}, "VALIDATION_TIMEOUT": {"6", "flag"}, "KEY_ALGO": {"prime256v1", certificateKind},
+			"KEYSIZE": {"2048", "file"}, "RENEW_DAYS": {"20", "CONFIG_D"}, "OCSP_DAYS": {"4", CertificateKind},
+			"ORDER_TIMEOUT": {"5", "environment"}, "VALIDATION_TIMEOUT": {"6", "flag"}, "KEY_ALGO": {"prime256v1", CertificateKind},
 			"WELLKNOWN": {"/var/www/dehydrated", "default"}, "CHALLENGETYPE": {"dns-01", "flag"}, "HOOK": {"/env", "environment"},
 			"PREFERRED_CHAIN": {"account", "account config"}, "ACME_PROFILE": {"account", "account config"},
 		}},
 		{"dehydrated's mode", true, map[string][2]string{
-			"KEYSIZE": {"2048", "file"}, "RENEW_DAYS": {"20", "CONFIG_D"}, "OCSP_DAYS": {"4", certificateKind},
-			"ORDER_TIMEOUT": {"4", certificateKind}, "VALIDATION_TIMEOUT": {"4", certificateKind}, "KEY_ALGO": {"prime256v1", certificateKind},
+			"KEYSIZE": {"2048", "file"}, "RENEW_DAYS": {"20", "CONFIG_D"}, "OCSP_DAYS": {"4", CertificateKind},
+			"ORDER_TIMEOUT": {"4", CertificateKind}, "VALIDATION_TIMEOUT": {"4", CertificateKind}, "KEY_ALGO": {"prime256v1", CertificateKind},
 			"WELLKNOWN": {"/var/www/dehydrated", "default"}, "CHALLENGETYPE": {"dns-01", "flag"}, "HOOK": {"/env", "environment"},
 			"PREFERRED_CHAIN": {"account", "account config"}, "ACME_PROFILE": {"account", "account config"},
 		}},
@@ -211,7 +211,7 @@ func TestCertificateConfigIgnores(t *testing.T) {
 func TestCertificateConfigIsEvaluatedByBashToo(t *testing.T) {
 	dir := writeFiles(t, map[string]string{"config": "", "certs/x/config": "eval KEYSIZE=3072\nprintf -v KEY_ALGO rsa\numask 027\n"})
 	c := certificate(t, mustLoad(t, Options{File: "config", Dir: dir}), "x")
-	if c.Value("KEYSIZE") != "3072" || c.Value("KEY_ALGO") != "rsa" || c.Origin("KEYSIZE").Kind != certificateKind || c.Origin("KEY_ALGO").File != dir+"/certs/x/config" {
+	if c.Value("KEYSIZE") != "3072" || c.Value("KEY_ALGO") != "rsa" || c.Origin("KEYSIZE").Kind != CertificateKind || c.Origin("KEY_ALGO").File != dir+"/certs/x/config" {
 		t.Errorf("%+v %+v", c.at("KEYSIZE"), c.at("KEY_ALGO"))
 	}
 	if w := c.Warnings(); len(w) != 1 || !strings.Contains(w[0], "umask has no effect") {

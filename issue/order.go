@@ -106,6 +106,7 @@ func (r *run) openOrder(ctx context.Context) (*acme.Order, *certs.Material, erro
 		if made.Key, err = r.newKey(); err != nil {
 			return nil, nil, err
 		}
+		r.tell(StepCSR, "making the signing request")
 		if made.CSR, err = r.newCSR(made.Key); err != nil {
 			return nil, nil, err
 		}

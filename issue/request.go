@@ -89,6 +89,7 @@ type Step string
 // The steps in the order in which they happen. StepWarning may come at any time.
 const (
 	StepDue       Step = "due"
+	StepLive      Step = "live"
 	StepUnchanged Step = "unchanged"
 	StepKey       Step = "key"
 	StepCSR       Step = "csr"
@@ -117,6 +118,7 @@ type Event struct {
 	Step Step
 	Name string // primary name of the certificate
 	Text string
+	Leaf *x509.Certificate // StepLive: the present certificate; else nil
 }
 
 // Result is what came of a request.

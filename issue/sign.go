@@ -114,6 +114,9 @@ func (r *run) decide(ctx context.Context) error {
 	if err := r.look(); err != nil {
 		return err
 	}
+	if r.current != nil && r.Tell != nil {
+		r.Tell(Event{Step: StepLive, Name: r.Names[0], Text: "valid until " + r.current.Leaf.NotAfter.UTC().Format(time.RFC3339), Leaf: r.current.Leaf})
+	}
 	if !r.state.HookCSR || r.asked {
 		return nil
 	}

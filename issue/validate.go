@@ -35,6 +35,7 @@ func (r *run) validate(ctx context.Context, o *acme.Order) (_ *acme.Order, err e
 	if err != nil {
 		return nil, err
 	}
+	r.tell(StepPending, "%d pending challenges", len(tasks))
 	var deployed [][]task // what the hook was told to deploy
 	defer func() { r.clean(ctx, deployed) }()
 
