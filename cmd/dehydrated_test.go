@@ -24,6 +24,7 @@ import (
 func dehydratedWorld(t *testing.T, lines ...string) *world {
 	t.Helper()
 	w := newWorld(t)
+	t.Chdir(w.dir) // relative paths stay relative in this mode, as hooks are told them
 	w.env = slices.DeleteFunc(w.env, func(kv string) bool {
 		return strings.HasPrefix(kv, "ARID_") && !strings.HasPrefix(kv, "ARID_CA_BUNDLE=") && !strings.HasPrefix(kv, "ARID_DNS_RESOLVER=")
 	})
