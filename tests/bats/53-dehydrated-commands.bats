@@ -37,7 +37,7 @@ EOC
 }
 
 # ours WORD..., theirs WORD...: with the config of each.
-ours() { ARID_CA_BUNDLE=${CA_FILE:-} "$T/bin/dehydrated" --config "$T/ours/config" "$@"; }
+ours() { "$T/bin/dehydrated" --config "$T/ours/config" "$@"; }
 theirs() { dehydrated --config "$T/theirs/config" "$@"; }
 
 # both STATUS WORD...: runs it with each program; status, stdout and the hook's
