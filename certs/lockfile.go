@@ -51,7 +51,8 @@ func (s *StaleLock) String() string {
 //
 // A file with our mark and no flock was left by an arid that was killed, and one
 // from before this machine was started by whatever program: it is stale, and goes.
-// The caller tells the user if stale is not nil. Any other file, after wait, is a
+// The caller tells the user if stale is not nil, which may be beside an error too, if
+// another was faster then. Any other file, after wait, is a
 // *ForeignLockError, or the *atomicfile.LockedError of another arid. What is not a
 // regular file (atomicfile.ErrNotRegular), or a directory that is missing or in which
 // nothing can be made, is a *fs.PathError.
@@ -79,7 +80,7 @@ func LockFile(ctx context.Context, path string, wait time.Duration) (unlock func
 			}
 		}
 		dir.Close()
-		return nil, nil, err
+		return nil, l.stale, err
 	}
 }
 
@@ -187,8 +188,7 @@ func (l *lockFile) makePlain(temp *os.File) error {
 	return nil
 }
 
-// removeStale removes a lock that nobody holds. While it has the flock of it, no
-// other arid removes it, or what has come in its place.
+// removeStale removes a lock that nobody holds.
 func (l *lockFile) removeStale(info fs.FileInfo) error {
 	age := max(time.Since(info.ModTime()), 0).Round(time.Second)
 	foreign := &ForeignLockError{l.path, age}
@@ -211,6 +211,16 @@ func (l *lockFile) removeStale(info fs.FileInfo) error {
 	if pid == 0 && !fromBeforeBoot(info) {
 		return foreign
 	}
+	if err := l.remove(f, info, pid); err != nil {
+		return err
+	}
+	l.stale = &StaleLock{l.path, pid, age}
+	return nil
+}
+
+// remove removes the lock that f is, of a process that may live. While it has the
+// flock, no other arid removes it, or what has come in its place.
+func (l *lockFile) remove(f *os.File, info fs.FileInfo, pid int) error {
 	if err := flock(f); errors.Is(err, unix.EWOULDBLOCK) {
 		return &atomicfile.LockedError{Path: l.path, PID: pid}
 	} else if err != nil {
@@ -222,7 +232,6 @@ func (l *lockFile) removeStale(info fs.FileInfo) error {
 	if err := l.dir.Remove(l.name); err != nil {
 		return l.named(err)
 	}
-	l.stale = &StaleLock{l.path, pid, age}
 	return nil
 }
 

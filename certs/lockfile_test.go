@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -151,6 +152,49 @@ func TestLockFileErrors(t *testing.T) {
 	}
 }
 
+func TestALockThatCameInPlaceOfAStaleOneIsLeft(t *testing.T) {
+	path := lockPath(t)
+	put(t, path, "arid 4711\n")
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, _ := locked(t, path) // by another that found it stale too
+	defer unlock()
+	dir, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if err := (&lockFile{dir: dir, path: path, name: "lock"}).remove(f, info, 4711); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("error: %v", err)
+	}
+	same(t, "content", read(t, path), fmt.Sprintf("arid %d\n", os.Getpid()))
+}
+
+func TestADirectoryThatGoesMeanwhileIsMissing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run", "lock")
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	remove := os.Remove(filepath.Dir(path))
+	err = (&lockFile{dir: dir, path: path, name: "lock"}).try()
+	var p *fs.PathError
+	if remove != nil || !errors.As(err, &p) || p.Path != path || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v, %v", remove, err)
+	}
+}
+
 func TestALockWithAnotherNameIsNotWrittenTo(t *testing.T) {
 	path := lockPath(t)
 	victim := filepath.Join(filepath.Dir(path), "victim")
@@ -229,36 +273,43 @@ func TestLockFileWaits(t *testing.T) {
 
 func TestManyLockFilesAtOnce(t *testing.T) {
 	path := lockPath(t)
-	put(t, path, "arid 4711\n") // stale to the first
-	var wait sync.WaitGroup
-	var inside, most, took, stales int
-	var mu sync.Mutex
-	for range 30 {
-		wait.Go(func() {
-			unlock, stale, err := LockFile(t.Context(), path, time.Minute)
-			if err != nil {
-				t.Error(err)
-				return
-			}
+	for range 100 {
+		put(t, path, "arid 4711\n") // stale to the first
+		var wait sync.WaitGroup
+		var inside, most, stales int
+		var mu sync.Mutex
+		count := func(n int) {
 			mu.Lock()
-			inside++
-			took++
+			defer mu.Unlock()
+			inside += n
 			most = max(most, inside)
-			if stale != nil {
-				stales++
-			}
-			mu.Unlock()
-			mu.Lock()
-			inside--
-			mu.Unlock()
-			unlock()
-		})
+		}
+		for range 10 {
+			wait.Go(func() {
+				unlock, stale, err := LockFile(t.Context(), path, 0)
+				if stale != nil {
+					mu.Lock()
+					stales++
+					mu.Unlock()
+				}
+				if err != nil {
+					if !isHeld(err) {
+						t.Error(err)
+					}
+					return
+				}
+				count(+1)
+				runtime.Gosched()
+				count(-1)
+				unlock()
+			})
+		}
+		wait.Wait()
+		if most != 1 || stales != 1 {
+			t.Fatalf("%d held it at once, %d found it stale", most, stales)
+		}
+		same(t, "directory", list(t, filepath.Dir(path)), []string(nil))
 	}
-	wait.Wait()
-	if most != 1 || took != 30 || stales != 1 {
-		t.Errorf("%d took it, %d at once, %d found it stale", took, most, stales)
-	}
-	same(t, "directory", list(t, filepath.Dir(path)), []string(nil))
 }
 
 func TestLockFileAsAnotherUser(t *testing.T) {
