@@ -39,10 +39,7 @@ func (c *Certificate) Prune(owed string) error {
 	if err != nil {
 		return err
 	}
-	keep := c.store.Keep
-	if keep <= 0 {
-		keep = 3
-	}
+	keep := c.store.keep()
 	var failed []error
 	for i, id := range found {
 		if i < len(found)-keep && id != owed && !c.inUse(dir, id) {
@@ -50,6 +47,13 @@ func (c *Certificate) Prune(owed string) error {
 		}
 	}
 	return errors.Join(append(failed, atomicfile.SyncDir(versions), atomicfile.SyncDir(dir))...)
+}
+
+func (s *Store) keep() int {
+	if s.Keep <= 0 {
+		return 3
+	}
+	return s.Keep
 }
 
 // listVersions removes litter, and returns the IDs of the versions, oldest first.

@@ -29,6 +29,9 @@ type State struct {
 	HookCSR bool     `json:"hook_csr"` // its CSR came from the hook
 	Owed    *Owed    `json:"owed"`     // nil: nothing
 
+	DeployOCSP bool   `json:"deploy_ocsp"` // owed: there is a new OCSP response, and its hook has not succeeded yet
+	NoOCSP     string `json:"no_ocsp"`     // Fingerprint of a certificate that can have none, as the user was told
+
 	// ReadOnly is set where the file was written by a newer arid: SaveState then
 	// leaves it as it is.
 	ReadOnly bool `json:"-"`
