@@ -21,6 +21,7 @@ type ca struct {
 	url    string
 	test   bool // a preset whose certificates nobody trusts
 	client *acme.Client
+	http   *http.Client // what client uses, for what lies beside the CA
 	store  account.Store
 }
 
@@ -46,15 +47,16 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 			return nil, err
 		}
 	}
+	plain := &http.Client{Transport: transport}
 	client, err := acme.New(url, acme.Options{
-		HTTP:           &http.Client{Transport: transport},
+		HTTP:           plain,
 		UserAgent:      "arid/" + version,
 		RequestTimeout: curl.MaxTime,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &ca{url, test, client, store}, nil
+	return &ca{url, test, client, plain, store}, nil
 }
 
 // from puts the line of the config where a setting was given before what is

@@ -250,6 +250,10 @@ func (t *dehydratedTalk) tell(e issue.Event) {
 		say(" + Done!")
 	case issue.StepStore:
 		say(" + Creating fullchain.pem...")
+	case issue.StepOCSP:
+		say(" + Updating OCSP stapling file")
+	case issue.StepOCSPKept:
+		say(" + OCSP stapling file is still valid (skipping update)")
 	}
 }
 

@@ -124,8 +124,8 @@ func Known() []Setting {
 		{Name: "TIMEOUT", Kind: Duration, Default: "10m", Flag: "timeout", Help: "wait `DURATION` for the CA, for each certificate, hooks not counted", check: someTime},
 		{Name: "ORDER_TIMEOUT", Kind: Integer, Default: "0", Unused: true, Help: "seconds to wait for an order, 0 no limit of its own", check: between(0, 1<<30)},
 		{Name: "VALIDATION_TIMEOUT", Kind: Integer, Default: "0", Unused: true, Help: "seconds to wait for a validation, 0 no limit of its own", check: between(0, 1<<30)},
-		{Name: "OCSP_FETCH", Kind: Bool, Default: "no", Unused: true, Help: "keep an OCSP response beside the certificate"},
-		{Name: "OCSP_DAYS", Kind: Integer, Default: "5", Unused: true, Help: "fetch a new OCSP response after so many days", check: between(0, 3650)},
+		{Name: "OCSP_FETCH", Kind: Bool, Default: "no", Help: "keep an OCSP response beside the certificate"},
+		{Name: "OCSP_DAYS", Kind: Integer, Default: "5", Help: "fetch a new OCSP response after so many days", check: between(0, 3650)},
 		{Name: "AUTO_CLEANUP", Kind: Bool, Default: "no", Unused: true, Help: "archive superseded files after each run"},
 		{Name: "AUTO_CLEANUP_DELETE", Kind: Bool, Default: "no", Unused: true, Help: "delete superseded files after each run"},
 

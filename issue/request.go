@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"net/http"
 	"time"
 
 	"arid/account"
@@ -61,6 +62,10 @@ type Request struct {
 	PreferredChain string    // issuer CN of the chain's last certificate; "" takes the CA's default
 	NotAfter       time.Time // asked of the CA; zero: not asked
 
+	OCSP     bool         // keep an OCSP response beside the certificate
+	OCSPDays int          // how old it may become
+	HTTP     *http.Client // for that; not nil with OCSP
+
 	Explicit Explicit
 	Policy   renew.Policy
 	Force    bool
@@ -110,6 +115,8 @@ const (
 	StepDownload  Step = "download"
 	StepStore     Step = "store"
 	StepSwitch    Step = "switch"
+	StepOCSP      Step = "ocsp"
+	StepOCSPKept  Step = "ocsp kept"
 	StepWarning   Step = "warning"
 )
 

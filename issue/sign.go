@@ -51,6 +51,14 @@ func Sign(ctx context.Context, request *Request) (*Result, error) {
 	if r.Certificate == nil {
 		return r.signOnly(ctx)
 	}
+	result, err := r.sign(ctx)
+	if err == nil && r.OCSP {
+		err = r.staple(ctx, result)
+	}
+	return result, err
+}
+
+func (r *run) sign(ctx context.Context) (*Result, error) {
 	if err := r.decide(ctx); err != nil {
 		return nil, err
 	}

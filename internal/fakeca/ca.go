@@ -13,6 +13,7 @@ package fakeca
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -235,6 +236,11 @@ func (ca *CA) Root() *x509.Certificate { return ca.issuer.roots[0].cert }
 
 // AlternateRoot is the root of the alternate chain (see Alternate).
 func (ca *CA) AlternateRoot() *x509.Certificate { return ca.issuer.roots[1].cert }
+
+// Issuer is who signs the leaves, for what a CA signs beside them.
+func (ca *CA) Issuer() (*x509.Certificate, crypto.Signer) {
+	return ca.issuer.intermediates[0].cert, ca.issuer.intermediates[0].key
+}
 
 // HTTPClient is a client that trusts the CA's TLS certificate. Each call
 // gives the same one.
