@@ -376,7 +376,7 @@ func (a *app) renameRevoked(ctx context.Context, file string, leaf *x509.Certifi
 	}
 	file = a.abs(file)
 	var certificate *certs.Certificate
-	if folder := filepath.Dir(file); filepath.Dir(folder) == filepath.Clean(store.Dir) {
+	if folder := filepath.Dir(file); filepath.Dir(folder) == filepath.Clean(a.abs(store.Dir)) {
 		certificate, _ = store.Certificate(filepath.Base(folder))
 	}
 	if err := markRevoked(ctx, certificate, leaf); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"arid/cmd"
 	"arid/internal/fakeca"
+	"arid/keys"
 )
 
 // dehydratedWorld is a world in which nothing is set but by a config in
@@ -184,11 +186,15 @@ func TestDehydratedRegisterWithAKeyOfOnesOwn(t *testing.T) {
 
 func newKey(t *testing.T) string {
 	t.Helper()
-	out, err := exec.Command("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256").Output()
+	key, err := keys.Generate(keys.P256)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(out)
+	text, err := keys.MarshalPEM(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func TestDehydratedEABMissing(t *testing.T) {
@@ -222,7 +228,7 @@ func TestDehydratedAccountAndDeactivate(t *testing.T) {
 	}
 	_, rest, _ = strings.Cut(stdout, "\n")
 	info := w.account("registration_info.json")
-	is(t, "the rest", rest, "+ Backup "+info+" as "+backups[0]+"\n+ Populate "+info+"\n+ Done!\n")
+	is(t, "the rest", strings.ReplaceAll(rest, "base/", w.base+"/"), "+ Backup "+info+" as "+backups[0]+"\n+ Populate "+info+"\n+ Done!\n")
 	if !strings.Contains(readFile(t, info), "b@example.org") || !strings.Contains(readFile(t, backups[0]), "a@example.org") {
 		t.Error("the files do not hold what they say")
 	}
@@ -305,6 +311,9 @@ func TestDehydratedRevoke(t *testing.T) {
 		t.Errorf("cert.pem shows something: %v; revoked: %v", err == nil, w.ca.Revoked(leaf))
 	}
 	is(t, "calls", w.calls(), "")
+	if state := readFile(t, w.base+"/certs/a.example.org/state.json"); !strings.Contains(state, `"revoked": true`) {
+		t.Errorf("arid does not remember it: %s", state)
+	}
 
 	// Once more, by the new name: that is done, and nothing is left to do.
 	revoked, _ := filepath.Glob(w.base + "/certs/a.example.org/*-revoked")
@@ -383,11 +392,7 @@ func TestDehydratedEnv(t *testing.T) {
 }
 
 func folderName(url string) string {
-	out, err := exec.Command("sh", "-c", `echo "$1" | base64 -w0 | tr -d = | tr +/ -_`, "sh", url).Output()
-	if err != nil {
-		panic(err)
-	}
-	return string(out)
+	return base64.RawURLEncoding.EncodeToString([]byte(url + "\n"))
 }
 
 func TestDehydratedStatusAndConfig(t *testing.T) {
@@ -466,7 +471,7 @@ func TestDehydratedAdoptsOldAccounts(t *testing.T) {
 	w.file("base/private_key.pem", key, 0o600)
 	w.file("base/private_key.json", info, 0o600)
 	stdout, _ := w.as(0, "--register")
-	folder := w.base + "/accounts/" + folderName(w.ca.URL())
+	folder := "base/accounts/" + folderName(w.ca.URL())
 	is(t, "stdout", stdout, "! Moving private_key.pem to "+folder+"/account_key.pem\n! Moving private_key.json to "+folder+"/registration_info.json\n"+
 		"+ Fetching account URL...\n+ Account already registered!\n")
 	// The account of the CA's first protocol version.
