@@ -329,3 +329,45 @@ EOC
   [[ $output == *$'\nOS: '*$'\nUsed software:\n arid: '* ]]
   [ -z "$stderr" ]
 }
+
+@test "command lines as they are found in packages, cron tables and scripts" {
+  two_worlds
+  printf '%s\n' one.example.test >"$T/ours/domains.txt"
+  sed '/^HOOK=/d' "$T/ours/config" >"$T/ours/other.config"
+  mkdir "$T/ours/dir"
+  cat >"$T/ours/dir/hook" <<EOH
+#!/bin/sh
+case \$1 in
+deploy_challenge) curl -sS -o /dev/null -d "{\"host\": \"_acme-challenge.\$2.\", \"value\": \"\$4\"}" $DNS_MGMT/set-txt ;;
+esac
+EOH
+  chmod +x "$T/ours/dir/hook"
+  cd "$T/ours"
+  PATH=$T/bin:$PATH
+  dehydrated --register --accept-terms --config ./config
+  dehydrated --config ./config --accept-terms --cron --keep-going
+  verify_chain certs/one.example.test/fullchain.pem one.example.test
+  run -0 dehydrated --cron -f ./config
+  [[ $output == *"unchanged."*"Skipping renew!"* ]]
+  dehydrated -c -x -f other.config
+  dehydrated -f ./config -c -d two.example.test -t dns-01 -k 'dir/hook'
+  verify_chain certs/two.example.test/fullchain.pem two.example.test
+  dehydrated -f ./config -c -d 'a.example.test b.example.test *.c.example.test' -t 'dns-01' -k dir/hook
+  verify_chain certs/a.example.test/fullchain.pem x.c.example.test
+  dehydrated --cron --algo rsa --hook ./dir/hook --challenge dns-01 -d d.example.test -d e.example.test --out "$T/ours/out" --config ./config
+  verify_chain out/d.example.test/fullchain.pem e.example.test
+  openssl x509 -in out/d.example.test/cert.pem -noout -text | grep -q 'Public Key Algorithm: rsaEncryption'
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout k.pem -subj /CN=x.example.test \
+    -addext subjectAltName=DNS:x.example.test -out x.csr 2>req.log
+  dehydrated --config ./config --signcsr 'x.csr' >x.pem
+  [ "$(grep -c 'BEGIN CERTIFICATE' x.pem)" -ge 2 ]
+  verify_chain x.pem x.example.test
+  dehydrated --config ./config --account
+  dehydrated -e --config ./config >env.sh
+  dehydrated --cron --force --domain one.example.test -f ./config
+  dehydrated -c --ca "$DIRECTORY" --force --force-validation -f ./config
+  sleep 1
+  dehydrated -gc -f ./config
+  [ -n "$(find archive -name 'cert-*.pem')" ]
+  verify_chain certs/one.example.test/fullchain.pem one.example.test
+}
