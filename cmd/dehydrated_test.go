@@ -475,7 +475,7 @@ func TestDehydratedAdoptsOldAccounts(t *testing.T) {
 	is(t, "stdout", stdout, "! Moving private_key.pem to "+folder+"/account_key.pem\n! Moving private_key.json to "+folder+"/registration_info.json\n"+
 		"+ Fetching account URL...\n+ Account already registered!\n")
 	// The account of the CA's first protocol version.
-	if err := os.Rename(folder, w.base+"/accounts/"+folderName("https://old.example/dir")); err != nil {
+	if err := os.Rename(w.dir+"/"+folder, w.base+"/accounts/"+folderName("https://old.example/dir")); err != nil {
 		t.Fatal(err)
 	}
 	w.file("base/config", readFile(t, w.base+"/config")+"OLDCA=https://old.example/dir\n", 0o644)

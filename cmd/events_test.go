@@ -136,3 +136,32 @@ func TestTheNextKeyLiesReady(t *testing.T) {
 		t.Error("the first renewal with the setting does not keep the key")
 	}
 }
+
+func TestLockFile(t *testing.T) {
+	w := newWorld(t)
+	lock := filepath.Join(w.dir, "lock")
+	w.env = append(w.env, "ARID_LOCKFILE="+lock)
+	if err := os.WriteFile(lock, []byte("Sat Nov 21 10:00:00 UTC 2026\n"), 0o600); err != nil { // dehydrated's
+		t.Fatal(err)
+	}
+	_, talk := w.must(75, "sign", "--accept-terms", "a.test")
+	if !strings.Contains(talk, "another program has held this lock for ") || len(w.ca.Requests()) > 0 {
+		t.Errorf("%d requests: %q", len(w.ca.Requests()), talk)
+	}
+	w.domains("a.test", "b.test")
+	if _, talk = w.must(75, "renew", "--accept-terms"); strings.Count(talk, "this lock") != 1 {
+		t.Errorf("%q", talk)
+	}
+	w.must(0, "sign", "--accept-terms", "-n", "a.test")
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	w.withLog("cat " + lock + " >>" + w.dir + "/seen")
+	w.must(0, "renew")
+	if seen, _ := os.ReadFile(filepath.Join(w.dir, "seen")); !strings.HasPrefix(string(seen), "arid ") {
+		t.Errorf("while the hook ran, LOCKFILE held %q", seen)
+	}
+	if _, err := os.Lstat(lock); !os.IsNotExist(err) {
+		t.Errorf("LOCKFILE is left: %v", err)
+	}
+}

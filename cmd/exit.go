@@ -9,6 +9,7 @@ import (
 	"arid/account"
 	"arid/acme"
 	"arid/alpn"
+	"arid/certs"
 	"arid/challenge"
 	"arid/config"
 	"arid/dns"
@@ -57,7 +58,7 @@ func exitStatus(err error) int {
 		return statusDeploy
 	case is[*outputError](err):
 		return statusIO
-	case is[*acme.TemporaryError](err), is[*atomicfile.LockedError](err), errors.Is(err, context.DeadlineExceeded):
+	case is[*acme.TemporaryError](err), is[*atomicfile.LockedError](err), is[*certs.ForeignLockError](err), errors.Is(err, context.DeadlineExceeded):
 		return statusLater
 	case is[*dns.UpdateError](err):
 		var u *dns.UpdateError

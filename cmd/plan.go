@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"arid/alpn"
 	"arid/certs"
 	"arid/challenge"
@@ -25,6 +27,13 @@ type orderFlags struct {
 	registrationFlags
 	notAfter string
 	force    bool
+	noLock   bool
+}
+
+func (f *orderFlags) add(c *cobra.Command) {
+	f.registrationFlags.add(c)
+	c.Flags().StringVar(&f.notAfter, "not-after", "", "ask for a certificate that ends at `TIME` (RFC 3339)")
+	c.Flags().BoolVarP(&f.noLock, "no-lock", "n", false, "do without LOCKFILE")
 }
 
 // plan is what the settings say about every certificate that they are for. All
@@ -43,6 +52,7 @@ func (a *app) plan(f *orderFlags, authority *ca) (*plan, error) {
 	r.Now, r.Force, r.Tell = time.Now(), f.force, a.tell
 	if authority != nil {
 		r.CA, r.TestCA, r.Client, r.Account = authority.url, authority.test, authority.client, authority.store
+		r.OCSP, r.HTTP = a.settings.Bool("OCSP_FETCH"), authority.http
 	}
 	r.Profile = a.settings.Value("ACME_PROFILE")
 	r.PreferredChain = a.settings.Value("PREFERRED_CHAIN")
@@ -130,6 +140,9 @@ func (a *app) timing(r *issue.Request, notAfter string) (err error) {
 		return err
 	}
 	if r.DNSWait, err = a.settings.Duration("DNS_WAIT"); err != nil {
+		return err
+	}
+	if r.OCSPDays, err = a.settings.Int("OCSP_DAYS"); err != nil {
 		return err
 	}
 	if notAfter != "" {

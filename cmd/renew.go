@@ -51,8 +51,7 @@ nothing where nothing is due: this is what cron runs.`,
 	flags.BoolVar(&f.dryRun, "dry-run", false, "say what is due, ask nobody and change nothing")
 	flags.IntVar(&f.unchanged, "exit-unchanged", 0, "end with status `N` where nothing was due")
 	flags.DurationVar(&f.jitter, "jitter", 0, "wait up to `DURATION` first, a random time")
-	flags.StringVar(&f.notAfter, "not-after", "", "ask for certificates that end at `TIME` (RFC 3339)")
-	f.registrationFlags.add(c)
+	f.orderFlags.add(c)
 	caFlags(c)
 	settingFlags(c, slices.Concat(validateSettings, dnsSettings, orderSettings, []string{"DOMAINS_TXT", "PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS"})...)
 	return c
@@ -86,7 +85,7 @@ func (a *app) renew(c *cobra.Command, f *renewFlags, words []string) error {
 	if w.common, err = a.plan(&f.orderFlags, w.authority); err != nil {
 		return err
 	}
-	w.session = &session{app: a, hooks: w.common.common.Hooks}
+	w.session = &session{app: a, hooks: w.common.common.Hooks, noLock: f.noLock}
 	defer func() { w.session.end(c.Context(), w.first) }()
 	for _, b := range bad {
 		w.fail(b)
@@ -226,8 +225,11 @@ func (w *walk) lines(ctx context.Context, lines []config.Line) error {
 		case ctx.Err() != nil:
 			return err
 		default:
-			w.fail(named(line.Alias, err))
-			if w.flags.failFast {
+			if w.session.failure == nil {
+				err = named(line.Alias, err)
+			}
+			w.fail(err)
+			if w.flags.failFast || w.session.failure != nil { // which is the same for all
 				return w.end()
 			}
 		}

@@ -2,31 +2,66 @@ package cmd
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
 	"strings"
 
+	"arid/certs"
 	"arid/hooks"
 	"arid/issue"
 )
 
-// session frames the hooks of one run: startup_hook before the first thing that is
-// done, and exit_hook at the end of a run that did something.
+// session frames what one run does: LOCKFILE and startup_hook before the first
+// thing that is done, and exit_hook at the end of a run that did something.
 type session struct {
 	*app
 	hooks   *hooks.Runner
+	noLock  bool
+	unlock  func()
 	begun   bool
+	failure error    // to begin
 	changed []string // aliases of what was issued or deployed
 	failed  []string // of what went wrong
 }
 
-// begin calls startup_hook, once.
+// begin takes LOCKFILE and calls startup_hook, once.
 func (s *session) begin(ctx context.Context) error {
-	if s.begun {
+	if !s.begun && s.failure == nil {
+		if s.failure = s.lock(ctx); s.failure != nil {
+			return s.failure
+		}
+		s.begun = true
+		if err := s.hooks.Run(ctx, hooks.StartupHook()); err != nil {
+			s.failure = &issue.AbortError{Err: err}
+		}
+	}
+	return s.failure
+}
+
+// lock takes dehydrated's own lock where the tree is one that dehydrated may be at
+// work in: its config says so.
+func (s *session) lock(ctx context.Context) error {
+	dehydrated := filepath.Base(filepath.Dir(s.settings.File())) == "dehydrated"
+	if s.noLock || !dehydrated && !s.settings.Set("LOCKFILE") {
 		return nil
 	}
-	s.begun = true
-	if err := s.hooks.Run(ctx, hooks.StartupHook()); err != nil {
-		return &issue.AbortError{Err: err}
+	wait, err := s.settings.Duration("LOCK_WAIT")
+	if err != nil {
+		return err
 	}
+	unlock, stale, err := certs.LockFile(ctx, s.path("LOCKFILE"), wait)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // no BASEDIR, no dehydrated
+	}
+	if stale != nil {
+		s.report.Warning(stale.String())
+	}
+	if err != nil {
+		return fmt.Errorf("LOCKFILE: %w", err)
+	}
+	s.unlock = unlock
 	return nil
 }
 
@@ -43,6 +78,9 @@ func (s *session) note(alias string, result *issue.Result, err error) {
 // end calls exit_hook, with a text if something failed. Its own failure is a
 // warning. A run that was told to end does without.
 func (s *session) end(ctx context.Context, err error) {
+	if s.unlock != nil {
+		defer s.unlock()
+	}
 	if !s.begun || ctx.Err() != nil {
 		return
 	}

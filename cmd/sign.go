@@ -49,9 +49,8 @@ With --csr the chain goes to stdout and nothing is kept.`,
 	flags.StringArrayVarP(&f.domains, "domain", "d", nil, "`NAME` in the certificate, as the arguments; may be repeated")
 	flags.StringVar(&f.alias, "alias", "", "folder `NAME` instead of the first name")
 	flags.StringVar(&f.csr, "csr", "", "sign this CSR (`FILE`, or - for stdin); the chain goes to stdout")
-	flags.StringVar(&f.notAfter, "not-after", "", "ask for a certificate that ends at `TIME` (RFC 3339)")
 	flags.BoolVarP(&f.force, "force", "x", false, "order anew even if it is not due")
-	f.registrationFlags.add(c)
+	f.orderFlags.add(c)
 	caFlags(c)
 	settingFlags(c, slices.Concat(validateSettings, dnsSettings, orderSettings, []string{"PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS"})...)
 	return c
@@ -75,7 +74,7 @@ func (a *app) sign(c *cobra.Command, f *signFlags, words []string) error {
 	if err != nil {
 		return err
 	}
-	run := &session{app: a, hooks: request.Hooks}
+	run := &session{app: a, hooks: request.Hooks, noLock: f.noLock}
 	if request.Certificate != nil {
 		request.Begin = run.begin
 	}

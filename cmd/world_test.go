@@ -42,7 +42,7 @@ func newWorld(t *testing.T) *world {
 	w.port = web.Listener.Addr().(*net.TCPAddr).Port
 	w.ca.ValidateHTTP(w.port)
 	w.env = []string{
-		"HOME=" + w.dir, "PATH=" + os.Getenv("PATH"),
+		"HOME=" + w.dir, "PATH=" + os.Getenv("PATH"), "ARID_CONFIG=/dev/null", // whatever this host has
 		"ARID_BASEDIR=" + w.base, "ARID_WELLKNOWN=" + w.webroot,
 		"ARID_DNS_RESOLVER=127.0.0.1:9", // nobody: looks end at once
 		"ARID_CA=" + w.ca.URL(), "ARID_CA_BUNDLE=" + w.file("ca-tls.pem", string(w.ca.RootsPEM()), 0o644),
