@@ -38,11 +38,6 @@ func (r *run) staple(ctx context.Context, result *Result) error {
 			return nil
 		}
 	}
-	if r.Begin != nil {
-		if err := r.Begin(ctx); err != nil {
-			return err
-		}
-	}
 	unlock, err := r.lockAgain(ctx)
 	if err != nil {
 		return err
@@ -101,19 +96,29 @@ func (r *run) fetchResponse(ctx context.Context, chain []*x509.Certificate, issu
 	if err != nil {
 		return err
 	}
-	timestamp := kept.timestamp
+	var news []byte
 	if issued || !kept.fresh {
 		r.tell(StepOCSP, "asking for an OCSP response")
 		response, err := ocsp.Fetch(ctx, r.HTTP, chain[0], chain[1])
 		if err != nil {
 			return r.noResponse(ctx, err, kept.good)
 		}
-		if same := bytes.Equal(response.DER, kept.der); !same || r.Dehydrated {
-			if timestamp, err = r.saveResponse(response.DER); err != nil {
-				return fmt.Errorf("OCSP: %w", err)
-			}
-		} else if !r.state.DeployOCSP {
-			return nil
+		if r.Dehydrated || !bytes.Equal(response.DER, kept.der) {
+			news = response.DER
+		}
+	}
+	if news == nil && !r.state.DeployOCSP {
+		return nil
+	}
+	if r.Begin != nil {
+		if err := r.Begin(ctx); err != nil {
+			return err
+		}
+	}
+	timestamp := kept.timestamp
+	if news != nil {
+		if timestamp, err = r.saveResponse(news); err != nil {
+			return fmt.Errorf("OCSP: %w", err)
 		}
 	}
 	return r.deployResponse(ctx, timestamp)
