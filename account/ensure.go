@@ -67,7 +67,8 @@ func (s *Store) Lost(err error) error {
 // Ensure makes the client ready to sign with the account: one that is stored,
 // else one the CA knows by its key, else a new one. created tells the last.
 //
-//   - key and URL stored: nothing is asked and nothing written;
+//   - key and URL stored: nothing is asked and nothing written, unless a Rollover
+//     was interrupted: that is finished first;
 //   - key stored: one newAccount with onlyReturnExisting, and the URL is kept.
 //     So is found what an earlier run made without hearing of it;
 //   - neither, or the CA does not know the key: registration, if allowed.
@@ -82,7 +83,7 @@ func (s *Store) Ensure(ctx context.Context, c *acme.Client, r Registration) (a *
 	if err != nil {
 		return nil, false, err
 	}
-	if a.known() {
+	if a.known() && !s.rolling() {
 		c.UseAccount(a.Key, a.URL)
 		return a, false, nil
 	}
@@ -107,6 +108,9 @@ func (s *Store) Ensure(ctx context.Context, c *acme.Client, r Registration) (a *
 			return nil, false, err
 		}
 		defer unlock()
+		if err := s.settle(ctx, c); err != nil {
+			return nil, false, err
+		}
 		if a, err = s.Open(); err != nil { // another run may have been first
 			return nil, false, err
 		}
@@ -148,6 +152,63 @@ func (s *Store) allowed(ctx context.Context, c *acme.Client, r acme.AccountReque
 
 func (s *Store) wantsEAB() error {
 	return &EABError{s.CA, "it makes accounts only for its customers (external account binding)"}
+}
+
+// NoneError says that there is no account.
+type NoneError struct {
+	CA string
+}
+
+func (e *NoneError) Error() string { return fmt.Sprintf("there is no account at %q", e.CA) }
+
+// Hint is what the user might do.
+func (e *NoneError) Hint() string { return "arid register makes one" }
+
+// Find makes the client ready to sign with the account that there is, as Ensure
+// does, and never makes one: where there is none the error is a *NoneError.
+func (s *Store) Find(ctx context.Context, c *acme.Client, wait time.Duration) (*Account, error) {
+	a, err := s.Open()
+	switch {
+	case err != nil:
+		return nil, err
+	case a.Key == nil:
+		return nil, &NoneError{s.CA}
+	case a.known() && !s.rolling():
+		c.UseAccount(a.Key, a.URL)
+		return a, nil
+	}
+	if s.KeyFile == "" {
+		unlock, err := s.lock(ctx, wait)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
+		if err := s.settle(ctx, c); err != nil {
+			return nil, err
+		}
+		if a, err = s.Open(); err != nil {
+			return nil, err
+		}
+	}
+	return a, s.use(ctx, c, a)
+}
+
+// use makes the client sign with the account, whose URL the CA tells where it is
+// not known.
+func (s *Store) use(ctx context.Context, c *acme.Client, a *Account) (err error) {
+	if a.Key == nil {
+		return &NoneError{s.CA}
+	}
+	if a.URL == "" {
+		if a.URL, err = s.find(ctx, c, a); err != nil {
+			return err
+		}
+	}
+	if a.URL == "" {
+		return &NoneError{s.CA}
+	}
+	c.UseAccount(a.Key, a.URL)
+	return nil
 }
 
 // find asks the CA for the URL of the key's account, and stores it; "" if it has none.

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,7 +11,7 @@ import (
 	"arid/internal/fakeca"
 )
 
-func TestUpdateContacts(t *testing.T) {
+func TestUpdate(t *testing.T) {
 	ca := fakeca.New(t)
 	s := tree(t, ca)
 	now := time.Unix(1795000000, 0)
@@ -22,7 +23,7 @@ func TestUpdateContacts(t *testing.T) {
 	first := read(t, info)
 	update := func(addresses ...string) *Update {
 		t.Helper()
-		u, err := s.UpdateContacts(t.Context(), c, addresses, now)
+		u, err := s.Update(t.Context(), c, Change{Contact: append([]string{}, addresses...)}, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,7 +53,7 @@ func TestUpdateContacts(t *testing.T) {
 		t.Errorf("nothing was stored: %+v", u)
 	}
 	asked := requests(ca, func() {
-		if _, err := s.UpdateContacts(t.Context(), c, []string{"a b"}, now); err == nil {
+		if _, err := s.Update(t.Context(), c, Change{Contact: []string{"a b"}}, now); err == nil {
 			t.Error("no address is taken")
 		}
 	})
@@ -100,5 +101,42 @@ func TestDeactivateAKeyOutsideTheTree(t *testing.T) {
 	}
 	if _, err := s.Open(); err != nil {
 		t.Errorf("the account of the tree: %v", err)
+	}
+}
+
+// A run that was killed after the CA had ended the account leaves no marker.
+func TestDeactivateOnceMore(t *testing.T) {
+	ca := fakeca.New(t)
+	s := tree(t, ca)
+	c := client(t, ca)
+	if _, _, err := s.Ensure(t.Context(), c, willing); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.DeactivateAccount(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var gone *GoneError
+	if _, err := s.Fetch(t.Context(), c); !errors.As(err, &gone) {
+		t.Errorf("looking at it: %v", err)
+	}
+	if err := s.Deactivate(t.Context(), c); err != nil || !exists(s.inFolder("deactivated")) {
+		t.Errorf("%v, files %s", err, files(t, s.Dir))
+	}
+}
+
+func TestUpdateAcceptsTermsAndLeavesContacts(t *testing.T) {
+	ca := fakeca.New(t)
+	s := tree(t, ca)
+	c := client(t, ca)
+	if _, _, err := s.Ensure(t.Context(), c, willing); err != nil {
+		t.Fatal(err)
+	}
+	u, err := s.Update(t.Context(), c, Change{AcceptTerms: true}, time.Now())
+	if err != nil || len(u.Contact) != 1 {
+		t.Errorf("%+v, %v", u, err)
+	}
+	all := ca.Requests()
+	if got := string(all[len(all)-1].Payload); got != `{"termsOfServiceAgreed":true}` {
+		t.Errorf("sent %s", got)
 	}
 }

@@ -72,10 +72,23 @@ func (c *Client) FetchAccount(ctx context.Context) (*Account, error) {
 	return r.account(who.url)
 }
 
-// UpdateAccount replaces the contacts, mailto: URIs; none takes them away
-// (RFC 8555 §7.3.2).
-func (c *Client) UpdateAccount(ctx context.Context, contact []string) (*Account, error) {
-	return c.changeAccount(ctx, "account update", map[string][]string{"contact": append([]string{}, contact...)})
+// AccountUpdate is what UpdateAccount changes. Contact has mailto: URIs in place
+// of those there are: with an empty one they are taken away, with nil they stay.
+type AccountUpdate struct {
+	Contact              []string
+	TermsOfServiceAgreed bool // to the terms as they are now (RFC 8555 §7.3.3)
+}
+
+// UpdateAccount changes the account that signs (RFC 8555 §7.3.2).
+func (c *Client) UpdateAccount(ctx context.Context, u AccountUpdate) (*Account, error) {
+	payload := map[string]any{}
+	if u.Contact != nil {
+		payload["contact"] = u.Contact
+	}
+	if u.TermsOfServiceAgreed {
+		payload["termsOfServiceAgreed"] = true
+	}
+	return c.changeAccount(ctx, "account update", payload)
 }
 
 // DeactivateAccount ends the account for good (RFC 8555 §7.3.6).

@@ -327,13 +327,16 @@ func TestAccount(t *testing.T) {
 	if err != nil || found.Created || found.URL != made.URL {
 		t.Errorf("found %+v, %v; made %+v", found, err, made)
 	}
-	if a, err := c.UpdateAccount(ctx, []string{"mailto:x@example.org"}); err != nil || len(a.Contact) != 1 {
+	if a, err := c.UpdateAccount(ctx, acme.AccountUpdate{Contact: []string{"mailto:x@example.org"}}); err != nil || len(a.Contact) != 1 {
 		t.Errorf("updated %+v, %v", a, err)
 	}
 	if a, err := c.FetchAccount(ctx); err != nil || len(a.Contact) != 1 || a.URL != made.URL {
 		t.Errorf("fetched %+v, %v", a, err)
 	}
-	if a, err := c.UpdateAccount(ctx, nil); err != nil || len(a.Contact) != 0 {
+	if a, err := c.UpdateAccount(ctx, acme.AccountUpdate{TermsOfServiceAgreed: true}); err != nil || len(a.Contact) != 1 {
+		t.Errorf("the contact stays: %+v, %v", a, err)
+	}
+	if a, err := c.UpdateAccount(ctx, acme.AccountUpdate{Contact: []string{}}); err != nil || len(a.Contact) != 0 {
 		t.Errorf("updated %+v, %v", a, err)
 	}
 	next := newKey(t)

@@ -218,7 +218,7 @@ func (a *app) dehydratedContacts(ctx context.Context, l *dehydratedLine) error {
 	}
 	defer cancel()
 	a.progress(l, "+ Updating registration url: %s contact information...", known.URL)
-	update, err := authority.store.UpdateContacts(ctx, authority.client, registration.Contact, time.Now())
+	update, err := authority.store.Update(ctx, authority.client, account.Change{Contact: append([]string{}, registration.Contact...)}, time.Now())
 	switch {
 	case err != nil:
 		return a.reportRefusal(ctx, l, err)
