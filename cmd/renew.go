@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -188,9 +189,10 @@ type walk struct {
 	authority *ca
 	common    *plan // for all certificates without a config of their own
 	session   *session
-	statuses  []int // of the failures
-	first     error // of the failures
-	done      int   // certificates issued or deployed
+	statuses  []int          // of the failures
+	first     error          // of the failures
+	same      map[string]int // how many more certificates failed with a text that was told
+	done      int            // certificates issued or deployed
 }
 
 // fail tells a failure.
@@ -200,6 +202,24 @@ func (w *walk) fail(err error) {
 	}
 	w.statuses = append(w.statuses, exitStatus(err))
 	w.tellError(err)
+}
+
+// failLine tells what went wrong with a line; what is wrong with a thousand, as a
+// directory that all of them need, once.
+func (w *walk) failLine(line *config.Line, err error) {
+	if _, told := w.same[err.Error()]; told {
+		w.same[err.Error()]++
+		w.statuses = append(w.statuses, exitStatus(err))
+		return
+	}
+	if w.same == nil {
+		w.same = map[string]int{}
+	}
+	w.same[err.Error()] = 0
+	if w.session.failure == nil {
+		err = named(line.Alias, err)
+	}
+	w.fail(err)
 }
 
 func (w *walk) lines(ctx context.Context, lines []config.Line) error {
@@ -225,10 +245,7 @@ func (w *walk) lines(ctx context.Context, lines []config.Line) error {
 		case ctx.Err() != nil:
 			return err
 		default:
-			if w.session.failure == nil {
-				err = named(line.Alias, err)
-			}
-			w.fail(err)
+			w.failLine(&line, err)
 			if w.flags.failFast || w.session.failure != nil { // which is the same for all
 				return w.end()
 			}
@@ -358,6 +375,11 @@ func (e *orphanError) Hint() string {
 
 // end is the status that all failures share, else 1.
 func (w *walk) end() error {
+	for _, text := range slices.Sorted(maps.Keys(w.same)) {
+		if more := w.same[text]; more > 0 {
+			w.tellError(fmt.Errorf("the same with %d more certificates: %s", more, text))
+		}
+	}
 	switch {
 	case len(w.statuses) > 0:
 		status := w.statuses[0]

@@ -161,3 +161,12 @@ func TestNoDomainsTxt(t *testing.T) {
 		t.Errorf("%q", talk)
 	}
 }
+
+func TestWhatIsWrongWithAllIsToldOnce(t *testing.T) {
+	w := newWorld(t)
+	w.domains("a.test", "b.test", "c.test")
+	_, talk := w.must(78, "renew", "--wellknown", filepath.Join(w.dir, "none"))
+	if strings.Count(talk, "\n") != 3 || !strings.Contains(talk, "the same with 2 more certificates: ") {
+		t.Errorf("%q", talk)
+	}
+}
