@@ -1,0 +1,95 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034  # what is set here is for the tests
+# A network and a set of mounts of a test file's own, where a server can have port
+# 53 and /etc/dehydrated is just what Debian's packages put there. Nothing leaves
+# it: its only interface is lo, where 127.0.0.0/8 is all for the file.
+#
+#   load helper
+#   load servers
+#   load private
+#   setup_file()    { is_root || return 0; start_private; ... }
+#   setup()         { as_root; fresh_debian; }
+#   teardown()      { stop_all; show_file_logs; }
+#   teardown_file() { stop_all; }
+#
+# start_private exports:
+#
+#   PRIVATE   a process in it
+#   FILE_T    T of setup_file, with the logs and with ...
+#   ETC       what is mounted on /etc/dehydrated there
+#   VAR       what is mounted on /var/lib/dehydrated there
+#
+# From then on start_server, await_port, await_line and pebble_curl mean servers in there, and
+# `inside PROGRAM ARGUMENT...` runs a program there, with / as working directory.
+# Names are asked of 127.0.0.1:53 in there.
+
+start_private() {
+  FILE_T=$T ETC=$T/etc-dehydrated VAR=$T/var-lib-dehydrated
+  mkdir "$ETC" "$VAR"
+  printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n' >"$T/private-resolv.conf"
+  printf '127.0.0.1 localhost %s\n' "$*" >"$T/private-hosts"
+  # shellcheck disable=SC2016  # for the shell in there
+  unshare --net --mount --propagation private sh -euc '
+    ip link set lo up
+    mount --bind "$2" /etc/dehydrated
+    mount --bind "$3" /var/lib/dehydrated
+    mount --bind "$1/private-resolv.conf" /etc/resolv.conf
+    mount --bind "$1/private-hosts" /etc/hosts
+    : >"$1/private.ready"
+    exec sleep infinity' sh "$T" "$ETC" "$VAR" </dev/null >"$T/private.log" 2>&1 3>&- &
+  PRIVATE=$!
+  printf '%s\n' "$PRIVATE" >>"$T/pids"
+  local tries
+  for ((tries = 0; tries < 200; tries++)); do
+    [ ! -e "$T/private.ready" ] || break
+    kill -0 "$PRIVATE" 2>/dev/null || break
+    sleep 0.05
+  done
+  [ -e "$T/private.ready" ] || fail "no namespaces of our own to be had: $(cat "$T/private.log")"
+  export PRIVATE FILE_T ETC VAR
+}
+
+# fresh_debian: ETC and VAR as the packages dehydrated and dehydrated-hook-ddns-tsig
+# have them after their installation.
+fresh_debian() {
+  local file sum
+  find "$ETC" "$VAR" -mindepth 1 -delete
+  # shellcheck disable=SC2016  # the variable is dpkg's
+  while read -r file sum; do
+    printf '%s  %s\n' "$sum" "$file" | md5sum --status -c || fail "$file is not as Debian ships it"
+    install -D -m 644 "$file" "$ETC/${file#/etc/dehydrated/}"
+  done < <(dpkg-query -W -f '${Conffiles}\n' dehydrated dehydrated-hook-ddns-tsig | grep .)
+  mkdir "$VAR/acme-challenges"
+}
+
+# inside PROGRAM ARGUMENT...: runs it in there.
+inside() { nsenter --target "$PRIVATE" --net --mount -- "$@"; }
+
+# start_server LOG PROGRAM ARGUMENT...: as that of the helper, in there.
+start_server() {
+  local log=$1
+  shift
+  command -v "$1" >/dev/null || fail "$1 is not installed; \"make test\" installs what is needed"
+  nsenter --target "$PRIVATE" --net --mount -- "$@" </dev/null >>"$T/$log" 2>&1 3>&- &
+  STARTED=$!
+  printf '%s\n' "$STARTED" >>"$T/pids"
+}
+
+# answers ADDRESS PORT: is somebody listening there?
+answers() {
+  # shellcheck disable=SC2016  # for that shell
+  inside bash -c 'exec 4<>"/dev/tcp/$1/$2"' bash "$1" "$2" 2>/dev/null
+}
+
+# await_port PORT PID [ADDRESS]: as that of the helper, in there.
+await_port() {
+  local tries
+  for ((tries = 0; tries < 200; tries++)); do
+    ! answers "${3:-127.0.0.1}" "$1" || return 0
+    kill -0 "$2" 2>/dev/null || break
+    sleep 0.05
+  done
+  fail "nothing answers on ${3:-127.0.0.1}:$1"
+}
+
+pebble_curl() { inside curl -sS --fail --max-time 20 --cacert "$CA_FILE" "$@"; }
