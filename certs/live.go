@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -106,7 +107,16 @@ func (s *shown) close() {
 }
 
 func (s *shown) read(name string, max int64) ([]byte, string, error) {
-	if !isStable(s.dir, name) {
+	target, err := s.dir.Readlink(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, s.c.file(name), err
+	case err == nil && !strings.Contains(target, "/"): // as dehydrated makes them
+		if data, err := atomicfile.ReadIn(s.dir, target, max); err == nil {
+			return data, s.c.file(target), nil
+		}
+	}
+	if err != nil || target != liveName+"/"+name {
 		path := s.c.file(name)
 		if resolved, err := filepath.EvalSymlinks(path); err == nil {
 			path = resolved
@@ -177,7 +187,7 @@ func (l *Live) parse(content map[string][]byte) error {
 		return &UnreadableError{l.Paths.Chain, err}
 	}
 	l.Chain = append(l.Chain, more...)
-	if l.Paths.Fullchain != "" {
+	if full := content[fullchainName]; l.Paths.Fullchain != "" && !bytes.Equal(full, slices.Concat(content[certName], content[chainName])) {
 		full, err := parseChain(content[fullchainName])
 		if err == nil && (len(full) == 0 || !bytes.Equal(full[0].Raw, l.Leaf.Raw)) {
 			err = fmt.Errorf("does not begin with the certificate of %q", l.Paths.Cert)
