@@ -136,7 +136,7 @@ func removeSet(versions *os.Root, name string) error {
 		return err
 	}
 	defer set.Close()
-	for _, file := range fileNames() {
+	for _, file := range append(fileNames(), certName+revokedSuffix) { // dehydrated's mark
 		if err := set.Remove(file); err != nil && !missing(err) {
 			return err
 		}

@@ -105,7 +105,7 @@ func (s *Store) Certificates() ([]*Certificate, error) {
 	}
 	var all []*Certificate
 	for _, e := range entries {
-		if e.IsDir() && checkAlias(e.Name()) == nil {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") && checkAlias(e.Name()) == nil {
 			all = append(all, &Certificate{Alias: e.Name(), store: s})
 		}
 	}
