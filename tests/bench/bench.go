@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -82,7 +83,7 @@ func (b *bench) register(ctx context.Context, a *ca, c *client, p place) error {
 		for _, call := range c.register(p) {
 			log := b.newLog()
 			if _, err = b.launch(ctx, call, log, ""); err != nil {
-				err = fmt.Errorf("registration: %w: %s", err, lastLine(log))
+				err = fmt.Errorf("registration: %w: %q", err, b.lastWords(log))
 				break
 			}
 		}
@@ -235,7 +236,7 @@ func (b *bench) call(ctx context.Context, call command, traced bool) (sample, er
 	}
 	u, err := b.launch(ctx, call, log, trace)
 	if err != nil {
-		return sample{}, fmt.Errorf("%w: %q", err, lastLine(log))
+		return sample{}, fmt.Errorf("%w: %q", err, b.lastWords(log))
 	}
 	result := sample{wall: u.Wall, cpu: u.CPU, memory: u.Memory}
 	if traced {
@@ -252,6 +253,9 @@ func (b *bench) call(ctx context.Context, call command, traced bool) (sample, er
 	}
 	return result, nil
 }
+
+// lastWords are those of a client, as they would be in any run.
+func (b *bench) lastWords(log string) string { return strings.ReplaceAll(lastLine(log), b.dir, "TMP") }
 
 func output(program string, args ...string) (string, error) {
 	out, err := exec.Command(program, args...).Output()

@@ -161,7 +161,7 @@ func (b *bench) rounds(ctx context.Context, s *scenario, clients []*client, roun
 				return all
 			}
 			done := len(f.samples) + len(f.failures)
-			if f.lacks != "" || done > 0 && done >= s.runs(f.first(), b.quick) {
+			if f.lacks != "" || f.guessed() || done > 0 && done >= s.runs(f.first(), b.quick) {
 				continue
 			}
 			again = true
@@ -192,7 +192,7 @@ func (b *bench) rounds(ctx context.Context, s *scenario, clients []*client, roun
 func (b *bench) trace(ctx context.Context, s *scenario, all []*figures, roundTrip time.Duration) map[*client]*sample {
 	counted := map[*client]*sample{}
 	for _, f := range all {
-		if !f.good() || f.samples[0].guessed || s.calls > 0 {
+		if !f.good() || f.guessed() || s.calls > 0 {
 			continue
 		}
 		if result, err := b.measure(ctx, attempt{s, f.client, roundTrip, 0, true}); err == nil {

@@ -55,6 +55,9 @@ func (f *figures) first() time.Duration {
 	return f.samples[0].wall
 }
 
+// guessed says whether the figures are from a part; one look at that is enough.
+func (f *figures) guessed() bool { return len(f.samples) > 0 && f.samples[0].guessed }
+
 // good says whether there is anything to compare with.
 func (f *figures) good() bool { return f != nil && len(f.samples) > 0 && len(f.failures) == 0 }
 
@@ -124,7 +127,7 @@ func dashes(name string) []string {
 
 func (f *figures) row(floor, best *figures) []string {
 	about, runs := "", fmt.Sprint(len(f.samples))
-	if f.samples[0].guessed {
+	if f.guessed() {
 		about = "~"
 	}
 	if len(f.failures) > 0 {
