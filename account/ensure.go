@@ -127,7 +127,7 @@ func (s *Store) Ensure(ctx context.Context, c *acme.Client, r Registration) (a *
 		return a, false, err
 	}
 	if err := s.allowed(ctx, c, request); err != nil {
-		return nil, false, fmt.Errorf("account key %q is not registered: %w", s.keyFile(), err)
+		return nil, false, fmt.Errorf("account key %q is not registered: %w", s.KeyPath(), err)
 	}
 	a, created, err = s.register(ctx, c, a, request)
 	return a, created, s.explain(err, request)
@@ -228,7 +228,7 @@ func (s *Store) find(ctx context.Context, c *acme.Client, a *Account) (string, e
 }
 
 func (s *Store) invalid(err error) error {
-	return &GoneError{CA: s.CA, File: s.keyFile(), What: "the account of this key is not valid any more", Err: err}
+	return &GoneError{CA: s.CA, File: s.KeyPath(), What: "the account of this key is not valid any more", Err: err}
 }
 
 // valid tells whether an account of that status can order. Some CAs leave

@@ -566,7 +566,7 @@ func TestGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	var gone *GoneError
-	if _, _, err := s.Ensure(t.Context(), client(t, ca), willing); !errors.As(err, &gone) || gone.File != s.keyFile() {
+	if _, _, err := s.Ensure(t.Context(), client(t, ca), willing); !errors.As(err, &gone) || gone.File != s.KeyPath() {
 		t.Errorf("deactivated at the CA: %v", err)
 	}
 

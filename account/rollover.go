@@ -43,8 +43,8 @@ var errNoNewKey = errors.New("a key outside the tree is replaced by one that is 
 // finishes (settle). So a Rollover after one that was interrupted makes no third key.
 // When the CA will not have the key (*RolloverError), nothing has changed.
 //
-// With KeyFile, Key must be given; nothing is written then, and it is for the user to
-// name the other file from then on. Asked again, it finds that the CA has the key.
+// With KeyFile, Key must be given; only the side file KEYFILE_id.json goes then, and it
+// is for the user to name the other file from then on. Asked again, it finds that the CA has the key.
 func (s *Store) Rollover(ctx context.Context, c *acme.Client, r Rollover) (*Rolled, error) {
 	if a, err := s.Open(); err != nil {
 		return nil, err
@@ -114,6 +114,10 @@ func (s *Store) rollOutside(ctx context.Context, c *acme.Client, r Rollover) (*R
 	if err != nil {
 		return nil, err
 	}
+	// Who goes on with the old key is to hear that it has no account.
+	if a.URL != "" && s.readURL(a.Key) == a.URL {
+		_ = os.Remove(s.idFile())
+	}
 	rolled.Account = &Account{Key: r.Key, URL: a.URL}
 	return rolled, nil
 }
@@ -137,7 +141,7 @@ func (s *Store) prepare(r Rollover) (err error) {
 	if err != nil {
 		return err
 	}
-	like, err := atomicfile.ReadAttributes(s.keyFile())
+	like, err := atomicfile.ReadAttributes(s.KeyPath())
 	if err != nil {
 		return err
 	}

@@ -282,8 +282,12 @@ func TestRolloverOutsideTheTree(t *testing.T) {
 	if err != nil || rolled.Account.URL != first.URL || rolled.Backup != "" {
 		t.Errorf("%+v, %v", rolled, err)
 	}
-	if files(t, dir) != before || exists(s.Dir) {
+	if want := strings.ReplaceAll(before, " old.pem_id.json", ""); files(t, dir) != want || want == before || exists(s.Dir) {
 		t.Errorf("files %s, were %s", files(t, dir), before)
+	}
+	var none *NoneError
+	if _, err := s.Find(t.Context(), client(t, ca), 0); !errors.As(err, &none) {
+		t.Errorf("the old key: %v", err)
 	}
 	s.KeyFile = filepath.Join(dir, "new.pem")
 	if a, created := ensure(t, ca, s, willing); created || a.URL != first.URL {

@@ -90,8 +90,8 @@ func (s *Store) Path() string { return filepath.Join(s.Dir, FolderName(s.CA)) }
 
 func (s *Store) inFolder(name string) string { return filepath.Join(s.Path(), name) }
 
-// keyFile is the file the key is read from. In the tree it may be missing.
-func (s *Store) keyFile() string {
+// KeyPath is the file the key is read from. In the tree it may be missing.
+func (s *Store) KeyPath() string {
 	if s.KeyFile != "" {
 		return s.KeyFile
 	}
@@ -134,7 +134,7 @@ func (s *Store) Open() (*Account, error) {
 	if s.KeyFile == "" && exists(s.inFolder("deactivated")) {
 		return nil, &DeactivatedError{s.Path()}
 	}
-	file := s.keyFile()
+	file := s.KeyPath()
 	if s.KeyFile == "" && !exists(file) {
 		return &Account{}, nil
 	}

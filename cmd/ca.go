@@ -116,15 +116,24 @@ func (a *app) registration(f *registrationFlags) (account.Registration, error) {
 	if r.LockWait, err = a.settings.Duration("LOCK_WAIT"); err != nil {
 		return r, err
 	}
-	size, err := a.settings.Int("ACCOUNT_KEYSIZE")
-	if err != nil {
+	if r.Algo, err = a.accountAlgo(); err != nil {
 		return r, err
-	}
-	if r.Algo, err = keys.ParseAlgo(a.settings.Value("ACCOUNT_KEY_ALGO"), size); err != nil {
-		return r, a.settings.Wrong("ACCOUNT_KEY_ALGO", err)
 	}
 	r.EAB, err = a.eab(f.hmacFile)
 	return r, err
+}
+
+// accountAlgo is the type of a new account key.
+func (a *app) accountAlgo() (keys.Algo, error) {
+	size, err := a.settings.Int("ACCOUNT_KEYSIZE")
+	if err != nil {
+		return "", err
+	}
+	algo, err := keys.ParseAlgo(a.settings.Value("ACCOUNT_KEY_ALGO"), size)
+	if err != nil {
+		return "", a.settings.Wrong("ACCOUNT_KEY_ALGO", err)
+	}
+	return algo, nil
 }
 
 // eab is the external account binding of the settings; nil if there is none.

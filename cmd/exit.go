@@ -74,7 +74,7 @@ func exitStatus(err error) int {
 		return statusProtocol
 	case is[*issue.ValidationError](err), is[*issue.OrderError](err):
 		return statusFailed
-	case is[*account.GoneError](err), is[*account.TermsError](err), is[*account.EABError](err):
+	case is[*account.GoneError](err), is[*account.TermsError](err), is[*account.EABError](err), is[*account.NoneError](err):
 		return statusConfig // also where the CA says so, in a problem document
 	case is[*acme.Problem](err):
 		var p *acme.Problem

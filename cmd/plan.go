@@ -33,7 +33,11 @@ type orderFlags struct {
 func (f *orderFlags) add(c *cobra.Command) {
 	f.registrationFlags.add(c)
 	c.Flags().StringVar(&f.notAfter, "not-after", "", "ask for a certificate that ends at `TIME` (RFC 3339)")
-	c.Flags().BoolVarP(&f.noLock, "no-lock", "n", false, "do without LOCKFILE")
+	noLockFlag(c, &f.noLock)
+}
+
+func noLockFlag(c *cobra.Command, noLock *bool) {
+	c.Flags().BoolVarP(noLock, "no-lock", "n", false, "do without LOCKFILE")
 }
 
 // plan is what the settings say about every certificate that they are for. All

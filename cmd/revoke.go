@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"arid/account"
 	"arid/acme"
 	"arid/certs"
 	"arid/config"
@@ -155,18 +156,13 @@ func (a *app) askRevocation(ctx context.Context, leaf *x509.Certificate, reason 
 	}
 	defer cancel()
 	if key == nil {
-		account, err := authority.store.Open()
+		wait, err := a.settings.Duration("LOCK_WAIT")
 		if err != nil {
 			return err
 		}
-		if account.Key == nil {
+		if _, err := authority.store.Find(ctx, authority.client, wait); is[*account.NoneError](err) {
 			return &config.Error{What: fmt.Sprintf("there is no account at %q to sign with (--key FILE signs with the certificate's own key)", authority.url)}
-		}
-		registration, err := a.registration(&registrationFlags{})
-		if err != nil {
-			return err
-		}
-		if _, _, err := authority.store.Ensure(ctx, authority.client, registration); err != nil {
+		} else if err != nil {
 			return err
 		}
 	}

@@ -65,6 +65,18 @@ func (s *session) lock(ctx context.Context) error {
 	return nil
 }
 
+// locked does something while LOCKFILE is held, where a session would take it.
+func (a *app) locked(ctx context.Context, noLock bool, do func() error) error {
+	s := &session{app: a, noLock: noLock}
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	if s.unlock != nil {
+		defer s.unlock()
+	}
+	return do()
+}
+
 // note remembers what became of a certificate.
 func (s *session) note(alias string, result *issue.Result, err error) {
 	switch {
