@@ -184,7 +184,7 @@ func TestAccountRolloverMindsLOCKFILE(t *testing.T) {
 	w := newWorld(t)
 	w.must(0, "register", "--accept-terms")
 	w.env = append(w.env, "ARID_LOCKFILE="+w.file("lock", "some day\n", 0o600))
-	for _, words := range []string{"account rollover", "account update --no-contact", "account deactivate --yes"} {
+	for _, words := range []string{"account rollover", "account update --no-contact", "account deactivate --yes", "cleanup", "cleanup --forget x"} {
 		if _, talk := w.must(75, strings.Fields(words)...); !strings.Contains(talk, "LOCKFILE") {
 			t.Errorf("%s: %q", words, talk)
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -351,7 +350,7 @@ func (a *app) dehydratedSignCSR(ctx context.Context, l *dehydratedLine) error {
 
 // dehydratedCleanup is --cleanup and --cleanup-delete.
 func (a *app) dehydratedCleanup(ctx context.Context, l *dehydratedLine) error {
-	return a.cleanUp(ctx, l.command == "cleanupdelete", "")
+	return a.cleanUpAloud(ctx, l.command == "cleanupdelete", "")
 }
 
 // autoCleanup is the clean-up at the end of a run, where the config wants it.
@@ -360,22 +359,16 @@ func (a *app) autoCleanup(ctx context.Context) error {
 		return nil
 	}
 	_ = a.report.Out("+ Running automatic cleanup\n")
-	return a.cleanUp(ctx, a.settings.Bool("AUTO_CLEANUP_DELETE"), " + ")
+	return a.cleanUpAloud(ctx, a.settings.Bool("AUTO_CLEANUP_DELETE"), " + ")
 }
 
-// cleanUp puts superseded files away, and says so of each.
-func (a *app) cleanUp(ctx context.Context, remove bool, mark string) error {
-	store, err := a.store()
-	if err != nil {
-		return err
-	}
-	o := certs.CleanupOptions{Archive: filepath.Join(a.path("BASEDIR"), "archive")}
+// cleanUpAloud names each file on stdout.
+func (a *app) cleanUpAloud(ctx context.Context, remove bool, mark string) error {
 	what := "Moving unused file to archive directory"
 	if remove {
-		o.Archive, what = "", "Deleting unused file"
+		what = "Deleting unused file"
 	}
-	o.Tell = func(dir, file string) {
-		_ = a.report.Out(fmt.Sprintf("%s%s: %s/%s\n", mark, what, dir, file))
-	}
-	return store.Cleanup(ctx, o)
+	return a.cleanUp(ctx, remove, func(file string) {
+		_ = a.report.Out(fmt.Sprintf("%s%s: %s\n", mark, what, file))
+	})
 }

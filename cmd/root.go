@@ -76,7 +76,7 @@ func (a *app) root() *cobra.Command {
 		return nil
 	}
 
-	root.AddCommand(a.signCommand(), a.renewCommand(), a.revokeCommand(), a.registerCommand(), a.accountCommand(),
+	root.AddCommand(a.signCommand(), a.renewCommand(), a.revokeCommand(), a.cleanupCommand(), a.registerCommand(), a.accountCommand(),
 		a.rehearseCommand(), a.dnsCommand(), a.dehydratedCommand(), a.configCommand(), a.versionCommand(), a.hintsTopic())
 	ownHelpers(root)
 	return root
