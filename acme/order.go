@@ -235,8 +235,11 @@ type looks struct {
 }
 
 // firstPauses come before Retry-After is heeded: most CAs are done in a moment,
-// and ask for seconds.
-var firstPauses = [...]time.Duration{0, 100 * time.Millisecond, 300 * time.Millisecond, 600 * time.Millisecond}
+// and ask for seconds. The first is what a CA on the same host takes.
+var firstPauses = [...]time.Duration{
+	5 * time.Millisecond, 30 * time.Millisecond, 70 * time.Millisecond, 150 * time.Millisecond,
+	250 * time.Millisecond, 300 * time.Millisecond, 400 * time.Millisecond,
+}
 
 // pause is how long to wait before the next look. Ten minutes make about thirty
 // looks where the CA does not say.

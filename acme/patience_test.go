@@ -111,7 +111,7 @@ func TestRule6RetryAfterOnRefusals(t *testing.T) {
 
 func TestRule6RetryAfterOfOrders(t *testing.T) {
 	bubble(t, "soon at first, then as asked", func(t *testing.T, ca *fakeca.CA, c *acme.Client) {
-		ca.ValidationPolls(6).RetryAfter(20 * time.Second)
+		ca.ValidationPolls(9).RetryAfter(20 * time.Second)
 		o, err := ordered(t, c, "example.org")
 		if err != nil {
 			t.Fatal(err)
@@ -141,7 +141,7 @@ func TestRule6RetryAfterOfOrders(t *testing.T) {
 		began, looks := time.Now(), ca.Count(fakeca.Order)
 		o, err = c.WaitOrder(ctx, o, is("valid"))
 		e := wantTemporary(t, err)
-		if time.Since(began) > 2*time.Second || ca.Count(fakeca.Order)-looks > 4 || e.Until.Before(began.Add(time.Hour)) {
+		if time.Since(began) > 2*time.Second || ca.Count(fakeca.Order)-looks > 7 || e.Until.Before(began.Add(time.Hour)) {
 			t.Errorf("%v after %v and %d looks", err, time.Since(began), ca.Count(fakeca.Order)-looks)
 		}
 		if !strings.Contains(err.Error(), "still processing") || o.Status != "processing" {

@@ -33,12 +33,13 @@ func (c *Certificate) Switch(v *Version) error {
 	if err := c.takeOver(dir, v.ID); err != nil {
 		return fmt.Errorf("taking the folder over: %w", err)
 	}
-	// Links to what the shown set lacks lead nowhere until the rename.
+	// Links to what the shown set lacks lead nowhere until the rename, which syncs
+	// them too.
 	for _, name := range fileNames() {
 		if *set.Paths.of(name) == "" || isStable(dir, name) {
 			continue
 		}
-		if err := atomicfile.Symlink(dir, liveName+"/"+name, name); err != nil {
+		if err := atomicfile.PutSymlink(dir, liveName+"/"+name, name); err != nil {
 			return err
 		}
 	}

@@ -133,6 +133,14 @@ func (o Options) apply(f *os.File) error {
 // Symlink makes name a link to target, in place of what stands there (a
 // directory excepted), by one rename; then it syncs the directory.
 func Symlink(dir *os.Root, target, name string) error {
+	if err := PutSymlink(dir, target, name); err != nil {
+		return err
+	}
+	return SyncDir(dir)
+}
+
+// PutSymlink is Symlink for one link of several: the caller syncs after the last.
+func PutSymlink(dir *os.Root, target, name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
@@ -144,7 +152,7 @@ func Symlink(dir *os.Root, target, name string) error {
 		_ = dir.Remove(temp)
 		return err
 	}
-	return SyncDir(dir)
+	return nil
 }
 
 // here is in directories only. os.OpenRoot opens whatever it finds, and waits for
