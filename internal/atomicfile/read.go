@@ -92,11 +92,24 @@ func readOpen(f *os.File, max int64, readable func(fs.FileMode) bool) ([]byte, e
 	if !readable(info.Mode()) {
 		return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: ErrNotRegular}
 	}
-	data, err := io.ReadAll(io.LimitReader(f, max+1))
+	// What is as long as it says it is takes two reads; what grows, or is a pipe,
+	// goes on below.
+	data := make([]byte, 0, min(info.Size(), max)+1)
+	for len(data) < cap(data) {
+		n, err := f.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		if err == io.EOF {
+			return data, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	more, err := io.ReadAll(io.LimitReader(f, max+1-int64(len(data))))
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(data)) > max {
+	if data = append(data, more...); int64(len(data)) > max {
 		return nil, &TooLargeError{f.Name(), max}
 	}
 	return data, nil
