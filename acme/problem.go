@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -146,4 +148,17 @@ func (r *reply) refusal() *Problem {
 	p.Body, p.Header = r.body[:min(len(r.body), maxProblemBody)], r.header
 	p.RetryAfter = r.retryAfter
 	return p
+}
+
+// HeaderText is the reply's status and header as text, the names in lower case and
+// in their order: what hooks are told.
+func (p *Problem) HeaderText() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "HTTP %d\n", p.Status)
+	for _, key := range slices.Sorted(maps.Keys(p.Header)) {
+		for _, value := range p.Header[key] {
+			fmt.Fprintf(&b, "%s: %s\n", strings.ToLower(key), value)
+		}
+	}
+	return b.String()
 }

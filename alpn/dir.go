@@ -97,17 +97,7 @@ func checkDir(path string) error {
 		return err
 	}
 	defer root.Close()
-	return writable(root)
-}
-
-// writable asks whether we may make and remove files, by our effective ids.
-func writable(root *os.Root) error {
-	dir, err := root.Open(".")
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return unix.Faccessat(int(dir.Fd()), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+	return atomicfile.Writable(root)
 }
 
 // notMade is the error for a directory that is missing and cannot be made.
@@ -136,7 +126,7 @@ func OpenDir(path, group string) (d *Dir, made bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	if err := writable(d.root); err != nil {
+	if err := atomicfile.Writable(d.root); err != nil {
 		d.Close()
 		return nil, false, dirError(path, err)
 	}

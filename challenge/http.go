@@ -51,7 +51,7 @@ func OpenHTTPDir(path string) (*HTTPDir, error) {
 	if err != nil {
 		return nil, dirError(path, err)
 	}
-	if err := writable(root); err != nil {
+	if err := atomicfile.Writable(root); err != nil {
 		root.Close()
 		return nil, dirError(path, err)
 	}
@@ -75,16 +75,6 @@ func dirError(path string, err error) error {
 		e.Reason = "cannot be written to: " + err.Error()
 	}
 	return e
-}
-
-// writable asks whether we may make and remove files, by our effective ids.
-func writable(root *os.Root) error {
-	dir, err := root.Open(".")
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return unix.Faccessat(int(dir.Fd()), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
 }
 
 // checkToken is RFC 8555 §8.3's alphabet, and a sane length. The wire has checked

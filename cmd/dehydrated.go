@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -247,7 +246,7 @@ func (a *app) tellDehydrated(err error, program string) {
 	}
 	if p := refusal(err); p != nil {
 		a.complain(fmt.Sprintf("  + ERROR: An error occurred while sending %s-request to %s (Status %d)\n\nDetails:\n%s\n%s\n",
-			strings.ToLower(p.Method), p.URL, p.Status, headerText(p), strings.TrimRight(string(p.Body), "\n")))
+			strings.ToLower(p.Method), p.URL, p.Status, p.HeaderText(), strings.TrimRight(string(p.Body), "\n")))
 	}
 	for _, b := range blames(err) {
 		a.complain("ERROR: " + report.Escape(b.text))
@@ -271,18 +270,6 @@ func refusal(err error) *acme.Problem {
 		return nil
 	}
 	return p
-}
-
-// headerText is an answer's status and header, as a hook gets them.
-func headerText(p *acme.Problem) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "HTTP %d\n", p.Status)
-	for _, key := range slices.Sorted(maps.Keys(p.Header)) {
-		for _, value := range p.Header[key] {
-			fmt.Fprintf(&b, "%s: %s\n", strings.ToLower(key), value)
-		}
-	}
-	return b.String()
 }
 
 // exitHook tells the hook that the run is given up. The text is empty where the
@@ -335,7 +322,7 @@ func (a *app) reportRefusal(ctx context.Context, l *dehydratedLine, err error) e
 	}
 	runner, hookErr := a.dehydratedHooks(l)
 	if hookErr == nil {
-		hookErr = runner.Run(ctx, hooks.RequestFailure(p.Status, strings.TrimRight(string(p.Body), "\n"), p.Method, headerText(p)))
+		hookErr = runner.Run(ctx, hooks.RequestFailure(p.Status, strings.TrimRight(string(p.Body), "\n"), p.Method, p.HeaderText()))
 	}
 	if hookErr != nil {
 		a.complain("request_failure: " + report.Escape(hookErr.Error()))

@@ -239,14 +239,7 @@ func (r *run) reportRefusal(ctx context.Context, err error) {
 	if !errors.As(err, &p) || p.Method == "" || ctx.Err() != nil {
 		return
 	}
-	var header strings.Builder
-	fmt.Fprintf(&header, "HTTP %d\n", p.Status)
-	for _, key := range slices.Sorted(maps.Keys(p.Header)) {
-		for _, value := range p.Header[key] {
-			fmt.Fprintf(&header, "%s: %s\n", strings.ToLower(key), value)
-		}
-	}
-	event := hooks.RequestFailure(p.Status, string(p.Body), strings.ToLower(p.Method), header.String())
+	event := hooks.RequestFailure(p.Status, string(p.Body), strings.ToLower(p.Method), p.HeaderText())
 	if err := r.hook(ctx, event); err != nil {
 		r.tell(StepWarning, "%v", err)
 	}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Options say who may use a new file. The zero value leaves it to the umask and
@@ -153,6 +155,16 @@ func PutSymlink(dir *os.Root, target, name string) error {
 		return err
 	}
 	return nil
+}
+
+// Writable asks whether we may make and remove files there, by our effective ids.
+func Writable(dir *os.Root) error {
+	f, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return unix.Faccessat(int(f.Fd()), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
 }
 
 // here is in directories only. os.OpenRoot opens whatever it finds, and waits for
