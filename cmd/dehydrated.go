@@ -220,7 +220,7 @@ func (a *app) progress(l *dehydratedLine, format string, args ...any) {
 // complain writes lines to stderr.
 func (a *app) complain(text string) {
 	for line := range strings.SplitSeq(text, "\n") {
-		a.report.Explain("", line)
+		a.report.Explain("", strings.ReplaceAll(line, "\t", "    "))
 	}
 }
 
@@ -249,7 +249,7 @@ func (a *app) tellDehydrated(err error, program string) {
 			strings.ToLower(p.Method), p.URL, p.Status, p.HeaderText(), strings.TrimRight(string(p.Body), "\n")))
 	}
 	for _, b := range blames(err) {
-		a.complain("ERROR: " + report.Escape(b.text))
+		a.complain("ERROR: " + b.text)
 		for _, n := range b.notes {
 			if is[*account.EABError](err) {
 				break // it names flags that are none here
