@@ -335,7 +335,7 @@ scenario_config_exits() { config 'exit 3'; invoke -c; }
 scenario_bad_setting() { config 'CHALLENGETYPE=http-02'; invoke -c; }
 @test "a setting that is not possible" { same bad_setting; }
 
-scenario_no_wellknown() { config 'WELLKNOWN=/nonexistent'; invoke -c; }
+scenario_no_wellknown() { domains "a.$D"; config 'WELLKNOWN=/nonexistent'; invoke -c; }
 @test "no WELLKNOWN" { same no_wellknown; }
 
 scenario_force_validation() { invoke -c --force-validation; }

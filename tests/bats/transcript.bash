@@ -414,7 +414,7 @@ pair() {
     }
     # The name stands before its token: it waits until that has come.
     function release() { if (held != "") print held; held = "" }
-    /^call / { operation = $2; held = "" }
+    /^call / { operation = $2; held = ""; said = ""; failed = 0 }
     operation ~ /^(deploy|clean)_challenge$/ && /^  arg / {
       text = $0; sub(/^  arg [0-9]+\| /, "", text)
       if (held != "" && match(text, /^<token [0-9]+>$/)) {
@@ -430,7 +430,10 @@ pair() {
       for (i = 2; i <= count; i++) for (j = i; j > 1 && offered[j-1] > offered[j]; j--) { text = offered[j]; offered[j] = offered[j-1]; offered[j-1] = text }
       for (i = 1; i <= count; i++) $0 = $0 offered[i] " "
     }
+    operation == "invalid_challenge" && /^  arg 1\| / { said = substr($0, 10) }
+    operation == "invalid_challenge" && match($0, /"token"\]\t"<token [0-9]+>/) { split(substr($0, RSTART), part, /[ >]/); failed = part[2] }
     operation == "invalid_challenge" && /^  arg / && !/^  arg 1\|/ { $0 = replaced($0) }
+    operation == "invalid_challenge" && /^$/ { print "  arg 1 is " (said == name[failed] ? "the name that failed" : "another name") }
     operation == "exit_hook" && /^  arg / && /\[|"/ { $0 = replaced($0) }
     operation == "" && /^(\[|ERROR: Challenge is invalid)/ { $0 = replaced($0) }
     operation == "" && /^ \+ (Handling|Responding|Found valid)/ { for (i = 1; i <= n; i++) gsub(name[i], "<name>") }
@@ -494,10 +497,10 @@ summary() {
 # await_play NAME: at most ten minutes, and not when the plays have ended.
 await_play() {
   local tries
-  for ((tries = 0; tries < 6000; tries++)); do
+  for ((tries = 0; tries < 2400; tries++)); do
     [ ! -e "$FILE_T/plays/$1/done" ] || return 0
     kill -0 "$PLAYS" 2>/dev/null || [ -e "$FILE_T/plays/$1/done" ] || fail "$1 was not played: $(cat "$FILE_T/plays.log")"
-    sleep 0.1
+    sleep 0.25
   done
   fail "$1 does not come to an end"
 }
@@ -516,19 +519,18 @@ REPAIRS=${TRANSCRIPT_REPAIRS:-$BATS_TEST_DIRNAME/transcript-repairs.txt}
 
 # of_scenario NAME: the lines of the repairs that hold for it.
 of_scenario() {
-  local line holds=no pattern patterns
-  while IFS= read -r line; do
-    if [[ $line == "["*"]" ]]; then
-      holds=no
-      read -ra patterns <<<"${line//[\[\]]/}"
-      for pattern in "${patterns[@]}"; do
-        # shellcheck disable=SC2053  # a pattern
-        [[ $1 != $pattern ]] || holds=yes
-      done
-    elif [ "$holds" = yes ]; then
-      printf '%s\n' "$line"
-    fi
-  done <"$REPAIRS"
+  awk -v scenario="$1" '
+    /^\[.*\]$/ {
+      holds = 0
+      count = split(substr($0, 2, length($0) - 2), patterns, " ")
+      for (i = 1; i <= count; i++) {
+        gsub(/\*/, ".*", patterns[i])
+        if (scenario ~ "^" patterns[i] "$") holds = 1
+      }
+      next
+    }
+    holds
+  ' "$REPAIRS"
 }
 
 # repaired NAME: what dehydrated did, with the general repairs made.
