@@ -87,14 +87,10 @@ func (s *Store) Ensure(ctx context.Context, c *acme.Client, r Registration) (a *
 		c.UseAccount(a.Key, a.URL)
 		return a, false, nil
 	}
-	contact, err := Contacts(r.Contact)
+	request, err := s.request(r)
 	if err != nil {
 		return nil, false, err
 	}
-	if err := checkEAB(s.CA, r.EAB); err != nil {
-		return nil, false, err
-	}
-	request := acme.AccountRequest{Contact: contact, TermsOfServiceAgreed: r.AcceptTerms, EAB: r.EAB}
 	if a.Key == nil { // before anything is put on disk
 		if err := s.allowed(ctx, c, request); err != nil {
 			return nil, false, err
@@ -120,6 +116,9 @@ func (s *Store) Ensure(ctx context.Context, c *acme.Client, r Registration) (a *
 		}
 	}
 	if a.Key == nil {
+		if err := s.fetchEAB(ctx, c, &request); err != nil {
+			return nil, false, err
+		}
 		a, created, err = s.create(ctx, c, request, r.Algo)
 		return a, created, s.explain(err, request)
 	}
@@ -129,14 +128,41 @@ func (s *Store) Ensure(ctx context.Context, c *acme.Client, r Registration) (a *
 	if err := s.allowed(ctx, c, request); err != nil {
 		return nil, false, fmt.Errorf("account key %q is not registered: %w", s.KeyPath(), err)
 	}
+	if err := s.fetchEAB(ctx, c, &request); err != nil {
+		return nil, false, err
+	}
 	a, created, err = s.register(ctx, c, a, request)
 	return a, created, s.explain(err, request)
+}
+
+// Check says why Ensure would fail, as far as that is known before the CA is asked.
+func (s *Store) Check(r Registration) error {
+	a, err := s.Open()
+	if err != nil || a.Key != nil {
+		return err
+	}
+	request, err := s.request(r)
+	if err != nil {
+		return err
+	}
+	return s.enough(request)
+}
+
+func (s *Store) request(r Registration) (acme.AccountRequest, error) {
+	contact, err := Contacts(r.Contact)
+	if err == nil {
+		err = checkEAB(s.CA, r.EAB)
+	}
+	return acme.AccountRequest{Contact: contact, TermsOfServiceAgreed: r.AcceptTerms, EAB: r.EAB}, err
 }
 
 func (a *Account) known() bool { return a.Key != nil && a.URL != "" }
 
 // allowed holds the request against what the directory demands.
 func (s *Store) allowed(ctx context.Context, c *acme.Client, r acme.AccountRequest) error {
+	if err := s.enough(r); err != nil {
+		return err
+	}
 	d, err := c.Directory(ctx)
 	if err != nil {
 		return err
@@ -144,14 +170,10 @@ func (s *Store) allowed(ctx context.Context, c *acme.Client, r acme.AccountReque
 	if d.Meta.TermsOfService != "" && !r.TermsOfServiceAgreed {
 		return &TermsError{s.CA, d.Meta.TermsOfService}
 	}
-	if d.Meta.ExternalAccountRequired && r.EAB == nil {
+	if d.Meta.ExternalAccountRequired && r.EAB == nil && s.MailEAB == "" {
 		return s.wantsEAB()
 	}
 	return nil
-}
-
-func (s *Store) wantsEAB() error {
-	return &EABError{s.CA, "it makes accounts only for its customers (external account binding)"}
 }
 
 // NoneError says that there is no account.

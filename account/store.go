@@ -45,6 +45,12 @@ type Store struct {
 	// tree has no key, that one is used in place; dehydrated itself would move
 	// it. "" looks for none.
 	Base string
+
+	// What is known of the CA before it is asked. NeedsEAB: it makes accounts only
+	// with an external account binding. MailEAB is where one is to be had for a mail
+	// address (acme.Client.FetchEAB); "" is nowhere.
+	NeedsEAB bool
+	MailEAB  string
 }
 
 // Account is what the disk knows of an account.

@@ -128,6 +128,8 @@ type call struct {
 	again bool
 
 	redirected bool // the caller deals with redirects
+
+	contentType string // of a body; "" is a JWS's
 }
 
 // reply is a whole reply.
@@ -260,7 +262,7 @@ func (c *Client) request(ctx context.Context, k *call, body []byte) (*http.Reque
 		return nil, err
 	}
 	if body != nil {
-		request.Header.Set("Content-Type", "application/jose+json")
+		request.Header.Set("Content-Type", cmp.Or(k.contentType, "application/jose+json"))
 	}
 	request.Header.Set("User-Agent", c.userAgent)
 	request.Header.Set("Accept-Encoding", "identity") // also keeps a foreign transport from asking for gzip

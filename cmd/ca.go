@@ -12,6 +12,7 @@ import (
 
 	"arid/account"
 	"arid/acme"
+	"arid/config"
 	"arid/internal/atomicfile"
 	"arid/keys"
 )
@@ -33,6 +34,7 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 		return nil, err
 	}
 	store := account.Store{Dir: a.path("ACCOUNTDIR"), CA: url, KeyFile: a.path("ACCOUNT_KEY"), Base: a.path("BASEDIR")}
+	store.NeedsEAB, store.MailEAB = config.CAAccounts(url)
 	told := len(a.settings.Warnings())
 	if err := a.settings.LoadAccountConfig(ctx, store.Path()); err != nil {
 		return nil, err

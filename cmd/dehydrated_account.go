@@ -149,6 +149,9 @@ func (a *app) dehydratedAccount(ctx context.Context, l *dehydratedLine) (*ca, *a
 
 // makeAccount registers a key, and makes it where there is none.
 func (a *app) makeAccount(ctx context.Context, l *dehydratedLine, authority *ca, there *account.Account, r account.Registration) (*account.Account, error) {
+	if err := authority.store.Check(r); err != nil {
+		return nil, a.wantsEAB(l, err)
+	}
 	directory, err := authority.client.Directory(ctx)
 	if err != nil {
 		return nil, a.reportRefusal(ctx, l, err)
@@ -168,13 +171,20 @@ func (a *app) makeAccount(ctx context.Context, l *dehydratedLine, authority *ca,
 	case is[*account.TermsError](err):
 		return nil, a.wantsTerms(l, err)
 	case is[*account.EABError](err) && r.EAB == nil:
-		a.progress(l, "This CA requires an external account but no EAB_KID/EAB_HMAC_KEY has been configured")
-		return nil, &registerError{err}
+		return nil, a.wantsEAB(l, err)
 	case err != nil:
 		return nil, &registerError{a.reportRefusal(ctx, l, err)}
 	}
 	a.progress(l, "+ Fetching account URL...")
 	return known, nil
+}
+
+// wantsEAB is what dehydrated says where the account lacks what the CA wants.
+func (a *app) wantsEAB(l *dehydratedLine, err error) error {
+	if is[*account.EABError](err) {
+		a.progress(l, "This CA requires an external account but no EAB_KID/EAB_HMAC_KEY has been configured")
+	}
+	return &registerError{err}
 }
 
 // wantsTerms is what dehydrated says where terms are to be accepted first.

@@ -12,6 +12,8 @@ type presetCA struct {
 	name, url string
 	test      bool   // its certificates are trusted by nobody
 	dead      string // why it cannot be used any more
+	eab       bool   // makes accounts only for an external account binding
+	mailEAB   string // where it gives one out for a mail address
 }
 
 const buypassDead = "Buypass no longer issues certificates: the last were issued in October 2025; choose another CA, such as letsencrypt"
@@ -20,11 +22,28 @@ const buypassDead = "Buypass no longer issues certificates: the last were issued
 var presetCAs = []presetCA{
 	{name: "letsencrypt", url: "https://acme-v02.api.letsencrypt.org/directory"},
 	{name: "letsencrypt-test", url: "https://acme-staging-v02.api.letsencrypt.org/directory", test: true},
-	{name: "zerossl", url: "https://acme.zerossl.com/v2/DV90"},
-	{name: "google", url: "https://dv.acme-v02.api.pki.goog/directory"},
+	{name: "zerossl", url: "https://acme.zerossl.com/v2/DV90", eab: true, mailEAB: "https://api.zerossl.com/acme/eab-credentials-email"},
+	{name: "google", url: "https://dv.acme-v02.api.pki.goog/directory", eab: true},
 	{name: "google-test", url: "https://dv.acme-v02.test-api.pki.goog/directory", test: true},
 	{name: "buypass", url: "https://api.buypass.com/acme/directory", dead: buypassDead},
 	{name: "buypass-test", url: "https://api.test4.buypass.no/acme/directory", test: true, dead: buypassDead},
+}
+
+// deadError is a CA that has ended: the word for it is right.
+type deadError string
+
+func (e deadError) Error() string { return string(e) }
+
+// CAAccounts is what is known of a CA before it is asked: whether it makes accounts
+// only with an external account binding, and the URL where it gives one out for a
+// mail address ("": nowhere).
+func CAAccounts(directory string) (eab bool, mail string) {
+	for _, p := range presetCAs {
+		if p.url == directory {
+			return p.eab, p.mailEAB
+		}
+	}
+	return false, ""
 }
 
 // CAURL returns the directory URL for a preset's name or a URL, and whether it
@@ -34,7 +53,7 @@ func CAURL(value string) (directory string, test bool, err error) {
 	for _, p := range presetCAs {
 		if value == p.name || value == p.url {
 			if p.dead != "" {
-				return "", false, fmt.Errorf("%s", p.dead)
+				return "", false, deadError(p.dead)
 			}
 			return p.url, p.test, nil
 		}

@@ -410,7 +410,10 @@ func (s *Settings) Duration(name string) (time.Duration, error) {
 func (s *Settings) CAURL() (url string, test bool, err error) {
 	url, test, err = CAURL(s.Value("CA"))
 	if err != nil {
-		return "", false, s.wrong("CA", s.at("CA"), err.Error())
+		wrong := s.wrong("CA", s.at("CA"), err.Error())
+		var dead deadError
+		wrong.Flag = wrong.Flag && !errors.As(err, &dead)
+		return "", false, wrong
 	}
 	return url, test, nil
 }

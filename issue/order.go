@@ -60,7 +60,7 @@ func (r *run) obtain(ctx context.Context) (_ *certs.Material, err error) {
 // openAccount finds or makes the account. What the CA's directory says is
 // checked here, before anything is posted.
 func (r *run) openAccount(ctx context.Context) error {
-	if _, err := r.Account.Open(); err != nil {
+	if err := r.Account.Check(r.Registration); err != nil {
 		return err // before the CA is asked anything
 	}
 	ctx, cancel := r.waitCA(ctx)
