@@ -29,7 +29,9 @@ func (a *app) root() *cobra.Command {
 		Short: "get TLS certificates from an ACME CA, with your own scripts",
 		Example: `  arid rehearse www.example.org                a whole run offline, to see what happens
   arid register --accept-terms                 once: make the account, print its URL
-  arid sign www.example.org example.org        one certificate, now, if it is due`,
+  arid sign www.example.org example.org        one certificate, now, if it is due
+  arid renew                                   all of domains.txt that is due: what cron runs
+  arid help hints                              what the hints after a failure mean`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
