@@ -27,11 +27,13 @@
 # Variables for the developer:
 #
 #   TRANSCRIPT_ONLY=GLOB     plays only these scenarios (use bats --filter too)
-#   TRANSCRIPT_PROGRAM=FILE  plays in arid's place; /usr/bin/dehydrated, without
-#                            repairs, shows whether the harness is sound
+#   TRANSCRIPT_PROGRAM=FILE  plays in arid's place; /usr/bin/dehydrated, with
+#                            TRANSCRIPT_REPAIRS=/dev/null, shows whether the harness
+#                            is sound: then only "arg 1 is" may differ, by chance
 #   TRANSCRIPT_REPAIRS=FILE  instead of transcript-repairs.txt
 #   TRANSCRIPT_FULL=1        compares every line of stdout, not only the stable ones
-#   TRANSCRIPT_KEEP=DIR      the plays are copied to DIR
+#   TRANSCRIPT_KEEP=DIR      the plays are copied to DIR; NAME/differences there is
+#                            in the form of transcript-repairs.txt
 #   TRANSCRIPT_AGAIN=DIR     what dehydrated did is taken from there, where it is:
 #                            much quicker, while arid is changed
 
@@ -54,7 +56,7 @@ Processing .*
 \+ Account already registered!
 ERROR: .*
 Revoking .*
-(Moving unused file to archive directory|Deleting unused file): .*
+( \+ )?(Moving unused file to archive directory|Deleting unused file): .*
 # dehydrated configuration
 # (CERT|CHAIN) #
 -----(BEGIN|END) CERTIFICATE-----
@@ -278,16 +280,17 @@ close_others() {
 # tree: what is in BASE: modes, names, targets. What arid has there for itself is
 # left out, by this list and the one in the recorder.
 tree() {
-  local dir
+  local mode kind dir
   # shellcheck source=tests/bats/recorder
   . "$BATS_TEST_DIRNAME/recorder"
   (
     cd "$BASE"
-    find . -path './certs/*' -prune -o ! -name .arid.lock -printf '%m %y %p\n' | LC_ALL=C sort -k 3
-    [ ! -d certs ] || find certs -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | LC_ALL=C sort | while read -r dir; do
-      printf '%s d ./certs/%s\n' "$(stat -c %a "certs/$dir")" "$dir"
-      folder "certs/$dir" | sed "s|^|  |"
-    done
+    find . \( -path './certs/*' -o -path './elsewhere/*' \) -prune -o ! -name .arid.lock -printf '%m %y %p\n' | LC_ALL=C sort -k 3
+    find . \( -path './certs/*' -o -path './elsewhere/*' \) -prune -type d -printf '%m d %p\n' | LC_ALL=C sort -k 3 |
+      while read -r mode kind dir; do
+        printf '%s %s %s\n' "$mode" "$kind" "$dir"
+        folder "$dir" | sed "s|^|  |"
+      done
   )
 }
 
@@ -302,7 +305,7 @@ transcript() {
   printf 'stdout\n'
   stable <"$dir/out" | sed -E -f "$dir/values.sed" | pair "$dir" | sed 's/^/  /'
   printf 'stderr\n'
-  sed -E -f "$dir/values.sed" "$dir/err" | pair "$dir" | sort_groups | sed 's/^/  /'
+  progress "$dir/err" | sed -E -f "$dir/values.sed" | pair "$dir" | sort_groups | sed 's/^/  /'
   printf 'authorizations\n'
   authorizations "$dir" | sed 's/^/  /'
   printf 'tree\n'
@@ -318,6 +321,16 @@ stable() {
   else
     sed 's/\r$//' | grep -xE -- "$STABLE" || :
   fi | sed -E '/^-----BEGIN/,/^-----END/{/^-----/!d}'
+}
+
+# progress FILE: of what went to stderr, all but those lines of progress that are
+# not compared; with --signcsr they are there.
+progress() {
+  if [ -n "${TRANSCRIPT_FULL:-}" ]; then
+    cat "$1"
+  else
+    STABLE=${STABLE//$'\n'/|} awk '!/^ \+ / || $0 ~ "^(" ENVIRON["STABLE"] ")$"' "$1"
+  fi
 }
 
 # values DIR: a sed script that gives each value of these runs a name. What is
