@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2030,SC2031  # each play is in a subshell, and so are its variables
+# shellcheck disable=SC2030,SC2031,SC2317  # each play is in a subshell, and so are its variables; scenarios are called by name
 # What 55-transcript.bats is made of: each scenario is played by Debian's
 # dehydrated, and by arid under that name, each in a tree of its own, with
 # `recorder` as the hook. What was seen is written down, freed of what differs
