@@ -23,11 +23,12 @@
 # `inside PROGRAM ARGUMENT...` runs a program there, with / as working directory.
 # Names are asked of 127.0.0.1:53 in there.
 
+# start_private [LINE...]: with these lines in /etc/hosts too.
 start_private() {
   FILE_T=$T ETC=$T/etc-dehydrated VAR=$T/var-lib-dehydrated
   mkdir "$ETC" "$VAR"
   printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n' >"$T/private-resolv.conf"
-  printf '127.0.0.1 localhost %s\n' "$*" >"$T/private-hosts"
+  printf "%s\n" "127.0.0.1 localhost" "$@" >"$T/private-hosts"
   # shellcheck disable=SC2016  # for the shell in there
   unshare --net --mount --propagation private sh -euc '
     ip link set lo up
