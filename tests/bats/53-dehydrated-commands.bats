@@ -260,7 +260,6 @@ EOC
 @test "refused: one line, the reply, the hooks" {
   two_worlds
   both 0 --register --accept-terms
-  sed -i 's/^CONTACT_EMAIL=.*/CONTACT_EMAIL=a@b@c/' "$T/theirs/config" "$T/ours/config"
   local who
   for who in theirs ours; do
     run -1 "$who" --ca "${DIRECTORY}x" --account

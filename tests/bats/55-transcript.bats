@@ -435,7 +435,7 @@ tells() {
       "sed "* | "both "* | "@@ "* | [-+]* | "" | "#") ;;
       *) fail "what is this? $line" ;;
     esac
-  done <"$REPAIRS"
+  done < <(cat "${REPAIRS[@]}")
   [ "$reason" = yes ]
 }
 
@@ -452,5 +452,5 @@ tells() {
       fi
     done
     [ "$found" = yes ] || fail "nothing for: $line"
-  done <"$REPAIRS"
+  done < <(cat "${REPAIRS[@]}")
 }

