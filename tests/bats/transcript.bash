@@ -336,22 +336,27 @@ progress() {
 # values DIR: a sed script that gives each value of these runs a name. What is
 # derived is calculated, so that a wrong value keeps standing there.
 values() {
-  local dir=$1 thumbprint="" name token count=0 key auth bin time
+  local dir=$1 thumbprint name token count=0 key auth bin time
+  local -a thumbprints=() # an account for each CA
   for key in "$BASE"/accounts/*/account_key.pem; do
-    [ ! -e "$key" ] || thumbprint=$(thumbprint "$key")
+    [ ! -e "$key" ] || thumbprints+=("$(thumbprint "$key")")
   done
   awk -v RS= '/^call deploy_challenge\n/' "$dir/calls" | sed -n 's/^  arg [0-9]*| //p' | paste -d ' ' - - - >"$dir/deploys"
   # Long values first.
   while read -r name token _; do
     ((++count))
-    auth=$token.$thumbprint
-    bin=$(printf %s "$auth" | openssl dgst -sha256 -hex -r | cut -d ' ' -f 1)
-    printf 's/%s/<key authorization %d>/g\n' "${auth//./\\.}" "$count"
-    printf 's/%s/<digest %d>/g\n' "$(printf %s "$auth" | openssl dgst -sha256 -binary | base64url)" "$count"
-    printf 's/%s/<digest in pairs %d>/g\n' "$(sed 's/../&:/g; s/:$//' <<<"$bin")" "$count"
+    for thumbprint in "${thumbprints[@]}"; do
+      auth=$token.$thumbprint
+      bin=$(printf %s "$auth" | openssl dgst -sha256 -hex -r | cut -d ' ' -f 1)
+      printf 's/%s/<key authorization %d>/g\n' "${auth//./\\.}" "$count"
+      printf 's/%s/<digest %d>/g\n' "$(printf %s "$auth" | openssl dgst -sha256 -binary | base64url)" "$count"
+      printf 's/%s/<digest in pairs %d>/g\n' "$(sed 's/../&:/g; s/:$//' <<<"$bin")" "$count"
+    done
     printf 's/%s/<token %d>/g\n' "$token" "$count"
   done <"$dir/deploys"
-  [ -z "$thumbprint" ] || printf 's/%s/<thumbprint>/g\n' "$thumbprint"
+  for thumbprint in "${thumbprints[@]}"; do
+    printf 's/%s/<thumbprint>/g\n' "$thumbprint"
+  done
   cat <<EOC
 s,$PROGRAM,<program>,g
 s,$R/$COUNT/in,<stdin>,g
