@@ -65,6 +65,16 @@ func (c Choice) For(name string) (string, error) {
 	return "", refused
 }
 
+// First is the type of the first word for all names.
+func (c Choice) First() string {
+	for _, r := range c.rules {
+		if r.pattern == "" {
+			return r.typ
+		}
+	}
+	return ""
+}
+
 // fits matches as a shell does where a name is no path.
 func fits(pattern, name string) bool {
 	ok, err := path.Match(pattern, name) // no name has a slash, which "*" would not fit

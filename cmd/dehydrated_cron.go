@@ -18,6 +18,9 @@ import (
 
 // dehydratedCron is --cron.
 func (a *app) dehydratedCron(ctx context.Context, l *dehydratedLine) error {
+	if _, err := a.dehydratedRequest(l, nil); err != nil {
+		return err // before anybody is asked
+	}
 	authority, err := a.openDehydrated(ctx, l)
 	if err != nil {
 		return err
@@ -268,17 +271,16 @@ func (t *dehydratedTalk) live(leaf *x509.Certificate) {
 	wanted, have := slices.Sorted(slices.Values(t.request.Names)), slices.Sorted(slices.Values(certs.Names(leaf)))
 	wanted, have = slices.Compact(wanted), slices.Compact(have)
 	forced := t.request.Force
-	if !forced {
-		const checking = " + Checking domain name(s) of existing cert..."
-		if forced = !slices.Equal(wanted, have); forced {
-			t.progress(t.line, checking+" changed!")
-			t.progress(t.line, " + Domain name(s) are not matching!")
-			t.progress(t.line, " + Names in old certificate: %s", strings.Join(have, " "))
-			t.progress(t.line, " + Configured names: %s", strings.Join(wanted, " "))
-			t.progress(t.line, " + Forcing renew.")
-		} else {
-			t.progress(t.line, checking+" unchanged.")
-		}
+	const checking = " + Checking domain name(s) of existing cert..."
+	if slices.Equal(wanted, have) {
+		t.progress(t.line, checking+" unchanged.")
+	} else {
+		forced = true
+		t.progress(t.line, checking+" changed!")
+		t.progress(t.line, " + Domain name(s) are not matching!")
+		t.progress(t.line, " + Names in old certificate: %s", strings.Join(have, " "))
+		t.progress(t.line, " + Configured names: %s", strings.Join(wanted, " "))
+		t.progress(t.line, " + Forcing renew.")
 	}
 	t.progress(t.line, " + Checking expire date of existing cert...")
 	till := " + Valid till " + leaf.NotAfter.UTC().Format("Jan _2 15:04:05 2006 GMT")
@@ -305,11 +307,15 @@ func (e *ownWords) Unwrap() error { return e.err }
 func inItsWords(err error) error {
 	var exit *hooks.ExitError
 	var failed *issue.ValidationError
+	var offer *issue.OfferError
 	switch {
 	case errors.As(err, &exit) && exit.Event == hooks.Probe().Name:
 		return &ownWords{"Please check your hook script, it should exit cleanly without doing anything on unknown/new hooks.", err}
 	case errors.As(err, &exit):
 		return &ownWords{exit.Event + " hook returned with non-zero exit code", err}
+	case errors.As(err, &offer):
+		return &ownWords{fmt.Sprintf("Validating this certificate is not possible using %s. Possible validation methods are: %s ",
+			offer.Type, strings.Join(offer.Offered, " ")), err}
 	case errors.As(err, &failed) && len(failed.Failures) > 0:
 		return &ownWords{fmt.Sprintf("Challenge is invalid! (returned: invalid) (result: %s)", failed.Failures[0].Flat()), err}
 	}
@@ -344,7 +350,6 @@ func (a *app) dehydratedSignCSR(ctx context.Context, l *dehydratedLine) error {
 	if err := a.report.Out(text); err != nil {
 		return &outputError{err}
 	}
-	a.progress(l, " + Done!")
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -59,7 +60,15 @@ type ChainError struct {
 }
 
 func (e *ChainError) Error() string {
-	return fmt.Sprintf("CNAME of %q to %q: %v", e.Name, e.Chain[len(e.Chain)-1], e.Err)
+	shown := e.Chain
+	if len(shown) > 3 {
+		shown = shown[len(shown)-1:]
+	}
+	var targets []string
+	for _, target := range shown {
+		targets = append(targets, strconv.Quote(target))
+	}
+	return fmt.Sprintf("CNAME of %q to %s: %v", e.Name, strings.Join(targets, ", to "), e.Err)
 }
 
 func (e *ChainError) Unwrap() error { return e.Err }

@@ -167,7 +167,7 @@ func TestPlaceError(t *testing.T) {
 			`nobody serves a zone for "_acme-challenge.example.com"`},
 		{"a name of one label", "", nil, "localdomain", new(*ZoneError), `nobody serves a zone for "localdomain"`},
 		{"CNAME loop", "_acme-challenge CNAME x\nx CNAME _Acme-Challenge", nil, acme, new(*ChainError),
-			`CNAME of "_acme-challenge.example.org" to "_acme-challenge.example.org": a loop`},
+			`CNAME of "_acme-challenge.example.org" to "x.example.org", to "_acme-challenge.example.org": a loop`},
 		{"CNAME to itself", "_acme-challenge CNAME _acme-challenge", nil, acme, new(*ChainError),
 			`CNAME of "_acme-challenge.example.org" to "_acme-challenge.example.org": a loop`},
 		{"17 CNAMEs", cnames(17), nil, acme, new(*ChainError),

@@ -78,6 +78,17 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string { return e.What }
 
+// OfferError is a challenge type that the CA does not offer for a name.
+type OfferError struct {
+	Name, Type string
+	Offered    []string // in the CA's words and order
+}
+
+func (e *OfferError) Error() string { return fmt.Sprintf("%s: the CA offers no %s", e.Name, e.Type) }
+
+// Hint is what there is instead.
+func (e *OfferError) Hint() string { return "it offers " + listed(e.Offered) }
+
 // OrderError is an order that the CA gave up, for a reason other than a
 // challenge.
 type OrderError struct {

@@ -524,7 +524,7 @@ func (r *run) hookEnv() []string {
 	if r.Certificate != nil {
 		env = append(env, "alias="+r.Certificate.Alias)
 	}
-	if r.CSR == nil {
+	if r.CSR == nil || r.hookCSR {
 		algo := string(r.Algo)
 		if strings.HasPrefix(algo, "rsa") {
 			algo = "rsa" // dehydrated keeps the size apart, in KEYSIZE

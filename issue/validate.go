@@ -131,10 +131,7 @@ func (r *run) task(ctx context.Context, url string) (*task, error) {
 		told := hooks.Challenge{Name: challenge.HookName(typ, name), Token: ch.Token, Value: challenge.Value(typ, keyAuth)}
 		return &task{name: name, typ: typ, url: url, accept: ch, keyAuth: keyAuth, hook: told, record: challenge.Record(name)}, nil
 	}
-	return nil, &ConfigError{
-		What: fmt.Sprintf("%s: the CA offers no %s", name, typ),
-		Hint: "it offers " + listed(offered),
-	}
+	return nil, &OfferError{Name: name, Type: typ, Offered: offered}
 }
 
 // ordered finds what an authorization is for among the names that were ordered:
@@ -158,9 +155,13 @@ func (r *run) ordered(a *acme.Authorization) (base, typ string, err error) {
 	return strings.TrimPrefix(found, "*."), r.typeOf(found), nil
 }
 
-// typeOf is the challenge type for one of the names; every one has one.
+// typeOf is the challenge type for one of the names. Natively every one has one; in
+// dehydrated's mode the CA is asked for what cannot be, too.
 func (r *run) typeOf(name string) string {
-	typ, _ := r.Types.For(name)
+	typ, err := r.Types.For(name)
+	if err != nil {
+		return r.Types.First()
+	}
 	return typ
 }
 
