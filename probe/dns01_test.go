@@ -107,9 +107,9 @@ func TestDNS01Elsewhere(t *testing.T) {
 		{"delegated, missing", []string{"_acme-challenge.example.org. 60 IN CNAME x.example.net."},
 			` (CNAME to "x.example.net") at NS1: no TXT record`, DNSMissing},
 		{"CNAME to itself", []string{"_acme-challenge.example.org. 60 IN CNAME _acme-challenge.example.org."},
-			`: CNAME of "_acme-challenge.example.org" to "x.example.net", to "_acme-challenge.example.org": a loop`, DNSChain},
-		{"circle", []string{"_acme-challenge.example.org. 60 IN CNAME x.example.net.", "x.example.net. 60 IN CNAME _acme-challenge.example.org."},
 			`: CNAME of "_acme-challenge.example.org" to "_acme-challenge.example.org": a loop`, DNSChain},
+		{"circle", []string{"_acme-challenge.example.org. 60 IN CNAME x.example.net.", "x.example.net. 60 IN CNAME _acme-challenge.example.org."},
+			`: CNAME of "_acme-challenge.example.org" to "x.example.net", to "_acme-challenge.example.org": a loop`, DNSChain},
 		{"CNAME to nowhere", []string{"_acme-challenge.example.org. 60 IN CNAME x.nowhere.test."},
 			`: CNAME of "_acme-challenge.example.org" to "x.nowhere.test": nobody serves a zone for "x.nowhere.test"`, DNSChain},
 	} {
