@@ -65,6 +65,14 @@ func (c Choice) For(name string) (string, error) {
 	return "", refused
 }
 
+// Uses tells whether any of the names is proved by this type.
+func (c Choice) Uses(typ string, names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		by, err := c.For(name)
+		return err == nil && by == typ
+	})
+}
+
 // First is the type of the first word for all names.
 func (c Choice) First() string {
 	for _, r := range c.rules {

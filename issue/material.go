@@ -2,6 +2,7 @@ package issue
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"arid/acme"
@@ -25,7 +26,9 @@ func (r *run) put(ctx context.Context, tasks []task) (remove func(), err error) 
 	if len(tasks) == 0 {
 		return func() {}, nil
 	}
-	if err := m.open(func(typ string) bool { return has(tasks, typ) }); err != nil {
+	if err := m.open(func(typ string) bool {
+		return slices.ContainsFunc(tasks, func(t task) bool { return t.typ == typ })
+	}); err != nil {
 		m.close()
 		return func() {}, err
 	}
@@ -39,15 +42,6 @@ func (r *run) put(ctx context.Context, tasks []task) (remove func(), err error) 
 		}
 	}
 	return remove, m.putRecords(ctx, tasks)
-}
-
-func has(tasks []task, typ string) bool {
-	for _, t := range tasks {
-		if t.typ == typ {
-			return true
-		}
-	}
-	return false
 }
 
 // open opens the directories of the types that are needed.
@@ -152,7 +146,7 @@ func (m *material) removeRecords(ctx context.Context, tasks []task) {
 func (r *run) removeStale(ctx context.Context, o *acme.Order) {
 	m := &material{run: r}
 	defer m.close()
-	if m.open(r.uses) != nil {
+	if m.open(func(typ string) bool { return r.Types.Uses(typ, r.Names) }) != nil {
 		return // said later, if it matters
 	}
 	if m.alpn == nil && m.Updater == nil && (m.http == nil || m.http.Empty()) {
@@ -174,16 +168,6 @@ func (r *run) removeStale(ctx context.Context, o *acme.Order) {
 		}
 		return nil
 	})
-}
-
-// uses tells whether any of the names is proved by this type.
-func (r *run) uses(typ string) bool {
-	for _, name := range r.Names {
-		if r.typeOf(name) == typ {
-			return true
-		}
-	}
-	return false
 }
 
 // removeLeft takes away what answers one challenge, whoever put it there.

@@ -33,7 +33,7 @@ func startAnswers(ctx context.Context, o *CAOptions, r *issue.Request) (stop fun
 		{challenge.HTTP01, r.WellKnown, &o.HTTPPort, respond.ServeHTTP01},
 		{challenge.TLSALPN01, r.ALPNDir, &o.TLSPort, respond.ServeTLSALPN01},
 	} {
-		if *a.port != 0 || !needs(r, a.typ) {
+		if *a.port != 0 || !r.Types.Uses(a.typ, r.Names) {
 			continue
 		}
 		listeners, err := listen(ctx, r.Names)
@@ -48,14 +48,6 @@ func startAnswers(ctx context.Context, o *CAOptions, r *issue.Request) (stop fun
 		}
 	}
 	return stop, nil
-}
-
-// needs tells whether any of the names is proved by the challenge type.
-func needs(r *issue.Request, typ string) bool {
-	return slices.ContainsFunc(r.Names, func(name string) bool {
-		by, err := r.Types.For(name)
-		return err == nil && by == typ
-	})
 }
 
 // listen takes one free port at 127.0.0.1, where the names are, and at the other
