@@ -256,7 +256,7 @@ func TestWaitEndsWithContext(t *testing.T) {
 func TestWaitOverInTheFirstLook(t *testing.T) {
 	w := newWorld(t)
 	ns1, ns2 := w.both("")
-	ctx, cancel := context.WithTimeout(bg, 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(bg, time.Second)
 	defer cancel()
 	silentTXT := func(_ mdns.ResponseWriter, q *mdns.Msg) bool { return q.Question[0].Qtype == mdns.TypeTXT }
 	ns1.behave(silentTXT)
