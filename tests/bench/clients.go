@@ -31,6 +31,7 @@ type client struct {
 	register func(p place) []command
 	sign     func(p place, names []string) command
 	again    func(p place, names []string) command // when the certificate is not due
+	daily    func(p place, tree string) command    // over a tree of dehydrated's that is not due
 	lacks    string                                // why there is no again
 	files    func(p place, name string) [2]string  // chain and key
 }
@@ -53,6 +54,9 @@ var clients = []*client{
 			out := filepath.Join(p.dir, names[0])
 			return command{args: append([]string{p.bin + "/floor", "sign", p.directory, p.dir, p.webroot, out}, names...)}
 		},
+		daily: func(p place, tree string) command {
+			return command{args: []string{p.bin + "/floor", "daily", tree}}
+		},
 		lacks: "it always orders",
 		files: func(p place, name string) [2]string {
 			return [2]string{filepath.Join(p.dir, name, "cert.pem"), filepath.Join(p.dir, name, "key.pem")}
@@ -66,6 +70,10 @@ var clients = []*client{
 		},
 		sign:  func(p place, names []string) command { return arid(p, "sign", names...) },
 		again: func(p place, names []string) command { return arid(p, "sign", names...) },
+		daily: func(p place, tree string) command {
+			p.dir = tree
+			return arid(p, "renew")
+		},
 		files: func(p place, name string) [2]string {
 			folder := filepath.Join(p.dir, "certs", name)
 			return [2]string{folder + "/fullchain.pem", folder + "/privkey.pem"}
@@ -82,6 +90,9 @@ var clients = []*client{
 		register: func(p place) []command { return []command{dehydrated(p, "--register", "--accept-terms")} },
 		sign:     func(p place, names []string) command { return dehydrated(p, "--cron", each("--domain", names)...) },
 		again:    func(p place, names []string) command { return dehydrated(p, "--cron", each("--domain", names)...) },
+		daily: func(p place, tree string) command {
+			return dehydrated(p, "--cron", "--out", filepath.Join(tree, "certs"), "--domains-txt", filepath.Join(tree, "domains.txt"))
+		},
 		files: func(p place, name string) [2]string {
 			folder := filepath.Join(p.dir, "certs", name)
 			return [2]string{folder + "/fullchain.pem", folder + "/privkey.pem"}

@@ -12,6 +12,7 @@ type scenario struct {
 	distances []time.Duration // round trips
 	names     int             // in each certificate
 	calls     int             // of the client, for as many certificates; 0: one
+	held      int             // certificates that stand in domains.txt and are not due
 	kind      kind
 
 	// How long the CA's look takes, one run each; none: no time. Where the polls of
@@ -32,6 +33,7 @@ const (
 	signing  kind = iota
 	starting      // version or help
 	again         // the certificate is there, and not due
+	daily         // as many as held are there, and none is due
 )
 
 const millisecond = time.Millisecond
@@ -41,10 +43,12 @@ var near, middle, far = 0 * millisecond, 50 * millisecond, 150 * millisecond
 var scenarios = []scenario{
 	{name: "start", title: "Start-up: version or help", kind: starting, distances: []time.Duration{near}},
 	{name: "one", title: "One name", names: 1, distances: []time.Duration{near, middle, far}},
-	{name: "five", title: "Five names in one certificate", names: 5, distances: []time.Duration{near, far}},
-	{name: "many", title: "100 names in one certificate", names: 100, distances: []time.Duration{near, far}},
-	{name: "calls", title: "100 certificates, one call after another", names: 1, calls: 100, distances: []time.Duration{middle}},
+	{name: "five", title: "Five names in one certificate", names: 5, distances: []time.Duration{near, middle, far}},
+	{name: "many", title: "100 names in one certificate", names: 100, distances: []time.Duration{near, middle, far}},
+	{name: "calls", title: "100 certificates, one call after another", names: 1, calls: 100, distances: []time.Duration{near, middle, far}},
 	{name: "again", title: "Nothing to do: the certificate is not due", names: 1, kind: again, distances: []time.Duration{middle}},
+	{name: "thousand", title: "1000 certificates in domains.txt, none due", kind: daily, held: 1000, distances: []time.Duration{near}},
+	{name: "tenthousand", title: "10,000 certificates in domains.txt, none due", kind: daily, held: 10000, distances: []time.Duration{near}},
 	{name: "nonces", title: "One name, half of the nonces refused", manner: refusing, names: 1, distances: []time.Duration{near}},
 	{name: "slow", title: "One name, a CA that takes its time", manner: slow, names: 1, distances: []time.Duration{30 * millisecond},
 		validations: []time.Duration{400 * millisecond, 700 * millisecond, 1000 * millisecond}},
@@ -60,6 +64,8 @@ const (
 	partIsEnough   = 6 * time.Second  // … where they take longer than that
 	calls          = 5                // of 100 …
 	callsAreEnough = 60 * time.Second // … where 100 would take longer than that
+	ownAreEnough   = 2 * time.Minute  // … and with floor and arid
+	held           = 100              // of 1000 or 10,000, with a client that takes seconds for them
 )
 
 // runs is how many are wanted, given how long the first took.

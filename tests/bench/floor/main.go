@@ -4,6 +4,7 @@
 //
 //	floor register DIRECTORY STATE
 //	floor sign DIRECTORY STATE WEBROOT OUT NAME...
+//	floor daily TREE
 package main
 
 import (
@@ -51,8 +52,10 @@ func run(args []string) error {
 		return register(ctx, args[1], args[2])
 	case len(args) > 5 && args[0] == "sign":
 		return sign(ctx, args[1], args[2], args[3], args[4], args[5:])
+	case len(args) == 2 && args[0] == "daily":
+		return daily(args[1])
 	}
-	return errors.New("usage: floor version | register DIRECTORY STATE | sign DIRECTORY STATE WEBROOT OUT NAME...")
+	return errors.New("usage: floor version | register DIRECTORY STATE | sign DIRECTORY STATE WEBROOT OUT NAME... | daily TREE")
 }
 
 // client talks to one CA in the name of one account.
@@ -373,4 +376,30 @@ func each(n int, do func(int) error) error {
 	close(next)
 	work.Wait()
 	return errors.Join(errs...)
+}
+
+// daily reads the certificate of every line of domains.txt.
+func daily(tree string) error {
+	list, err := os.ReadFile(filepath.Join(tree, "domains.txt"))
+	if err != nil {
+		return err
+	}
+	for name := range strings.Lines(string(list)) {
+		data, err := os.ReadFile(filepath.Join(tree, "certs", strings.TrimSpace(name), "cert.pem"))
+		if err != nil {
+			return err
+		}
+		block, _ := pem.Decode(data)
+		if block == nil {
+			return fmt.Errorf("%s: no certificate", name)
+		}
+		leaf, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return err
+		}
+		if time.Until(leaf.NotAfter) < 30*24*time.Hour {
+			fmt.Print(name)
+		}
+	}
+	return nil
 }
