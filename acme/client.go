@@ -136,6 +136,7 @@ type call struct {
 type reply struct {
 	call       *call
 	status     int
+	proto      string // as "HTTP/2"
 	header     http.Header
 	body       []byte
 	nonce      string    // "" for none that is good
@@ -276,6 +277,7 @@ func (c *Client) request(ctx context.Context, k *call, body []byte) (*http.Reque
 // connection can be used again.
 func (r *reply) read(response *http.Response) (err error) {
 	r.status, r.header = response.StatusCode, response.Header
+	r.proto = strings.Replace(response.Proto, "HTTP/2.0", "HTTP/2", 1) // as it is written
 	r.nonce = goodNonce(r.header.Get("Replay-Nonce"))
 	r.retryAfter, _ = ParseRetryAfter(r.header.Values("Retry-After"), time.Now())
 	if coding := r.header.Get("Content-Encoding"); coding != "" && coding != "identity" {

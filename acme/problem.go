@@ -35,8 +35,9 @@ type Problem struct {
 	Body                          []byte
 	Header                        http.Header
 
-	what string // was asked for: "new order"
-	html bool   // a page for people came instead of a document
+	proto string // as "HTTP/2"
+	what  string // was asked for: "new order"
+	html  bool   // a page for people came instead of a document
 }
 
 // Short is the type without the prefix that all of RFC 8555's have, such as
@@ -145,16 +146,16 @@ func (r *reply) refusal() *Problem {
 	}
 	p.Status = r.status
 	p.what, p.Method, p.URL = r.call.what, r.call.method, r.call.url
-	p.Body, p.Header = r.body[:min(len(r.body), maxProblemBody)], r.header
+	p.Body, p.Header, p.proto = r.body[:min(len(r.body), maxProblemBody)], r.header, r.proto
 	p.RetryAfter = r.retryAfter
 	return p
 }
 
-// HeaderText is the reply's status and header as text, the names in lower case and
+// HeaderText is the reply's status line, such as "HTTP/2 403", and header, the names in lower case and
 // in their order: what hooks are told.
 func (p *Problem) HeaderText() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "HTTP %d\n", p.Status)
+	fmt.Fprintf(&b, "%s %d\n", p.proto, p.Status)
 	for _, key := range slices.Sorted(maps.Keys(p.Header)) {
 		for _, value := range p.Header[key] {
 			fmt.Fprintf(&b, "%s: %s\n", strings.ToLower(key), value)

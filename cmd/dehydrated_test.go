@@ -145,7 +145,7 @@ func TestDehydratedRegisterRefused(t *testing.T) {
 	stdout, stderr := w.as(1, "--register", "--accept-terms")
 	is(t, "stdout", stdout, "+ Generating account key...\n+ Registering account key with ACME server...\nhook says request_failure\nhook says exit_hook\n")
 	for _, want := range []string{
-		"  + ERROR: An error occurred while sending post-request to " + w.ca.Base(), "(Status 403)\n\nDetails:\nHTTP 403\n",
+		"  + ERROR: An error occurred while sending post-request to " + w.ca.Base(), "(Status 403)\n\nDetails:\nHTTP/2 403\n",
 		"go away", "\nERROR: ", "\n\nError registering account key. See message above for more information.\n",
 	} {
 		if !strings.Contains(stderr, want) {
@@ -156,7 +156,7 @@ func TestDehydratedRegisterRefused(t *testing.T) {
 		t.Error("the CA writes to the terminal")
 	}
 	calls := w.calls()
-	if !strings.HasPrefix(calls, "[request_failure][403][{") || !strings.Contains(calls, "][post][HTTP 403\n") || !strings.HasSuffix(calls, "[exit_hook][]\n") {
+	if !strings.HasPrefix(calls, "[request_failure][403][{") || !strings.Contains(calls, "][post][HTTP/2 403\n") || !strings.HasSuffix(calls, "[exit_hook][]\n") {
 		t.Errorf("calls %q", calls)
 	}
 	if files, _ := filepath.Glob(w.base + "/accounts/*/*"); len(files) > 0 {

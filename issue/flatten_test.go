@@ -10,8 +10,12 @@ func TestFlatten(t *testing.T) {
 		`{"type":"http-01","error":{"detail":"a \"b\" <c>","status":403},"validated":null,"list":[{"x":true},[]]}`: `["type"]	"http-01"
 ["error","detail"]	"a \"b\" <c>"
 ["error","status"]	403
+["error"]	{"detail":"a \"b\" <c>","status":403}
 ["validated"]	null
-["list",0,"x"]	true`,
+["list",0,"x"]	true
+["list",0]	{"x":true}
+["list",1]	[]
+["list"]	[{"x":true},[]]`,
 		`not json`: `not json`,
 		``:         ``,
 	} {
