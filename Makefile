@@ -15,7 +15,7 @@ all:
 test-tools:
 	@mkdir -p build
 	$(GOBUILD) -o build/ . ./tests/tools/...
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o build/ tool
+	@tests/tools/build-pebble build
 
 demo:
 	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && trap 'exit 1' HUP INT TERM && \

@@ -117,8 +117,7 @@ domain_of() { printf '%s.test' "${1//_/-}"; }
 
 # prepare: T/prepared-theirs and T/prepared-ours are two BASEDIRs, each with an
 # account of its own, and T/old is what a certificate for the names OLD looks like;
-# dehydrated has made it all. Two accounts, because even with PEBBLE_AUTHZREUSE=0
-# Pebble uses a valid authorization of an account again, once in a hundred times.
+# dehydrated has made it all. Two accounts: neither finds the other's authorizations.
 prepare() {
   local BASE=$T/prepared-theirs
   mkdir -p "$BASE/wellknown" "$T/hosts/old.test/.well-known"
