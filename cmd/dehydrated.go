@@ -17,6 +17,7 @@ import (
 	"arid/config"
 	"arid/hooks"
 	"arid/internal/guard"
+	"arid/issue"
 	"arid/report"
 )
 
@@ -248,8 +249,14 @@ func (a *app) tellDehydrated(err error, program string) {
 		a.complain(fmt.Sprintf("  + ERROR: An error occurred while sending %s-request to %s (Status %d)\n\nDetails:\n%s\n%s\n",
 			strings.ToLower(p.Method), p.URL, p.Status, p.HeaderText(), strings.TrimRight(string(p.Body), "\n")))
 	}
+	mark := "ERROR: "
+	var own *ownWords
+	if errors.As(err, &own) && is[*issue.ValidationError](own.err) {
+		a.complain(mark + own.text)
+		err, mark = own.err, " + " // what arid has to say beside that
+	}
 	for _, b := range blames(err) {
-		a.complain("ERROR: " + b.text)
+		a.complain(mark + b.text)
 		for _, n := range b.notes {
 			if is[*account.EABError](err) {
 				break // it names flags that are none here

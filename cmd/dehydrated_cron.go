@@ -182,6 +182,7 @@ func (a *app) dehydratedRequest(l *dehydratedLine, authority *ca) (*issue.Reques
 	}
 	r := p.common
 	r.Dehydrated, r.HookUnchanged, r.DNSWait, r.Prober = true, true, 0, nil
+	r.Revalidate = l.forceValidation
 	for name, limit := range map[string]*time.Duration{"VALIDATION_TIMEOUT": &r.ValidationTimeout, "ORDER_TIMEOUT": &r.OrderTimeout} {
 		seconds, err := a.settings.Int(name)
 		if err != nil {
@@ -216,23 +217,26 @@ func (t *dehydratedTalk) tell(e issue.Event) {
 	case issue.StepWarning:
 		t.complain(" + WARNING: " + e.Text)
 	case issue.StepLive:
-		t.live(e.Leaf)
+		t.live(e.Leaf, e.Names)
 	case issue.StepKey:
 		t.begin()
 		say(" + Generating private key...")
+	case issue.StepHookCSR:
+		say(" + Using CSR from hook script (real names: %s)", strings.Join(e.Names, " "))
 	case issue.StepCSR:
 		t.begin()
-		if names, ok := strings.CutPrefix(e.Text, "the hook gave a CSR for "); ok {
-			t.signing = false
-			say(" + Using CSR from hook script (real names: %s)", names)
-			return
-		}
 		say(" + Generating signing request...")
 	case issue.StepOrder:
 		t.begin()
 		say(" + Requesting new certificate order from CA...")
 	case issue.StepAuthorize:
 		say(" + Handling authorization for %s", name)
+	case issue.StepHeld:
+		say(" + Handling authorization for %s", name)
+		say(" + Found valid authorization for %s", name)
+	case issue.StepGivenUp:
+		say(" + Handling authorization for %s", name)
+		say(" + A valid authorization has been found but will be ignored")
 	case issue.StepPending:
 		say(" + %s pending challenge(s)", strings.Fields(e.Text)[0])
 	case issue.StepHook:
@@ -267,8 +271,8 @@ func (t *dehydratedTalk) begin() {
 }
 
 // live tells how the present certificate compares with what is wanted.
-func (t *dehydratedTalk) live(leaf *x509.Certificate) {
-	wanted, have := slices.Sorted(slices.Values(t.request.Names)), slices.Sorted(slices.Values(certs.Names(leaf)))
+func (t *dehydratedTalk) live(leaf *x509.Certificate, names []string) {
+	wanted, have := slices.Sorted(slices.Values(names)), slices.Sorted(slices.Values(certs.Names(leaf)))
 	wanted, have = slices.Compact(wanted), slices.Compact(have)
 	forced := t.request.Force
 	const checking = " + Checking domain name(s) of existing cert..."

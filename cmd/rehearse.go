@@ -187,7 +187,7 @@ func (a *app) explain(e issue.Event) {
 	switch why, known := explanations[e.Step]; {
 	case e.Step == issue.StepWarning:
 		a.tell(e)
-	case e.Step == issue.StepLive, e.Step == issue.StepPending, e.Step == issue.StepKey, e.Step == issue.StepCSR: // no step of its own
+	case e.Step == issue.StepLive, e.Step == issue.StepPending, e.Step == issue.StepKey, e.Step == issue.StepCSR, e.Step == issue.StepHookCSR: // no step of its own
 	case known && !a.explained[e.Step]:
 		if a.explained == nil {
 			a.explained = map[issue.Step]bool{}

@@ -29,6 +29,11 @@ var presetCAs = []presetCA{
 	{name: "buypass-test", url: "https://api.test4.buypass.no/acme/directory", test: true, dead: buypassDead},
 }
 
+// presetVariable is where a config finds the URL of a preset, and may change it.
+func presetVariable(name string) string {
+	return "CA_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
 // deadError is a CA that has ended: the word for it is right.
 type deadError string
 

@@ -178,7 +178,7 @@ func (s *Settings) presets() map[string]string {
 		m["SCRIPTDIR"] = filepath.Dir(s.file)
 	}
 	for _, p := range presetCAs {
-		m["CA_"+strings.ToUpper(strings.ReplaceAll(p.name, "-", "_"))] = p.url
+		m[presetVariable(p.name)] = p.url
 	}
 	return m
 }
@@ -408,7 +408,12 @@ func (s *Settings) Duration(name string) (time.Duration, error) {
 
 // CAURL resolves the CA in force; its error says where the value came from.
 func (s *Settings) CAURL() (url string, test bool, err error) {
-	url, test, err = CAURL(s.Value("CA"))
+	value := s.Value("CA")
+	url, test, err = CAURL(value)
+	// The config may have given the word another address.
+	if own := s.evald[presetVariable(value)]; err == nil && url != value && own.Set && own.Value != url {
+		url, _, err = CAURL(own.Value)
+	}
 	if err != nil {
 		wrong := s.wrong("CA", s.at("CA"), err.Error())
 		var dead deadError

@@ -179,6 +179,22 @@ func TestBaseThatIsNotThere(t *testing.T) {
 	}
 }
 
+func TestPresetWithAnotherAddress(t *testing.T) {
+	for _, c := range []struct{ text, url string }{
+		{"CA=letsencrypt-test", "https://acme-staging-v02.api.letsencrypt.org/directory"},
+		{"CA=letsencrypt-test\nCA_LETSENCRYPT_TEST=https://ca.example/dir", "https://ca.example/dir"},
+		{"CA=letsencrypt\nCA_LETSENCRYPT_TEST=https://ca.example/dir", "https://acme-v02.api.letsencrypt.org/directory"},
+		{"CA_LETSENCRYPT_TEST=https://ca.example/dir\nCA=$CA_LETSENCRYPT_TEST", "https://ca.example/dir"},
+		{"CA=letsencrypt-test\nCA_LETSENCRYPT_TEST=ftp://ca.example", ""},
+	} {
+		s := mustLoad(t, Options{File: "config", Dir: writeFiles(t, map[string]string{"config": c.text})})
+		url, test, err := s.CAURL()
+		if url != c.url || (err == nil) != (c.url != "") || test != strings.HasPrefix(c.text, "CA=letsencrypt-test") && err == nil {
+			t.Errorf("%q: %q %v %v", c.text, url, test, err)
+		}
+	}
+}
+
 func TestOldCA(t *testing.T) {
 	s := mustLoad(t, Options{Dehydrated: true, Dir: t.TempDir(), root: t.TempDir()})
 	url, _, err := s.CAURL()

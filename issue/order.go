@@ -36,6 +36,11 @@ func (r *run) obtain(ctx context.Context) (_ *certs.Material, err error) {
 		if o, err = r.validate(ctx, o); err != nil {
 			return nil, r.giveUp(err)
 		}
+	} else {
+		for _, name := range r.Names {
+			r.tell(StepHeld, "%s: the CA still holds a valid authorization", name)
+		}
+		r.tell(StepPending, "0 pending challenges")
 	}
 	if o, err = r.finalize(ctx, o, made.CSR); err != nil {
 		return nil, r.giveUp(err)
@@ -120,11 +125,10 @@ func (r *run) openOrder(ctx context.Context) (*acme.Order, *certs.Material, erro
 	for _, name := range r.Names {
 		request.Identifiers = append(request.Identifiers, acme.NewIdentifier(name))
 	}
-	o, err := r.Client.NewOrder(ctx, request)
+	o, err := r.newOrder(ctx, request)
 	if err != nil {
 		return nil, nil, r.giveUp(r.Account.Lost(err))
 	}
-	r.tell(StepOrder, "order for %s: %s", r.names, o.URL)
 	if r.Certificate != nil {
 		if err := r.Certificate.SaveOrder(r.pendingOrder(o.URL)); err != nil {
 			return nil, nil, fmt.Errorf("pending: %w", err)
@@ -132,6 +136,45 @@ func (r *run) openOrder(ctx context.Context) (*acme.Order, *certs.Material, erro
 	}
 	return o, made, nil
 }
+
+// newOrder makes an order. With Revalidate it gives up what the CA holds valid of it,
+// which ends the order, and makes another, until there is nothing of that kind.
+func (r *run) newOrder(ctx context.Context, request acme.OrderRequest) (*acme.Order, error) {
+	for try := 1; ; try++ {
+		o, err := r.Client.NewOrder(ctx, request)
+		if err != nil {
+			return nil, err
+		}
+		r.tell(StepOrder, "order for %s: %s", r.names, o.URL)
+		if !r.Revalidate {
+			return o, nil
+		}
+		held := false
+		for _, url := range o.Authorizations {
+			a, err := r.Client.FetchAuthorization(ctx, url)
+			if err != nil {
+				return nil, err
+			}
+			if a.Status != "valid" {
+				continue
+			}
+			held = true
+			r.tell(StepGivenUp, "%s: the CA holds a valid authorization, which is given up", a.Identifier.Value)
+			if err := r.Client.DeactivateAuthorization(ctx, url); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case !held:
+			return o, nil
+		case try == maxGivenUp:
+			return nil, &acme.ProtocolError{URL: o.URL, What: "authorizations stay valid, however many are given up"}
+		}
+	}
+}
+
+// maxGivenUp is how many authorizations of one name a CA may hold.
+const maxGivenUp = 20
 
 // pendingOrder is what an open order must match to be taken up again.
 func (r *run) pendingOrder(url string) certs.PendingOrder {
@@ -144,7 +187,7 @@ func (r *run) pendingOrder(url string) certs.PendingOrder {
 
 // resume returns the order that is still open for this very request, or nil.
 func (r *run) resume(ctx context.Context) (*acme.Order, *certs.Material, error) {
-	if r.Certificate == nil {
+	if r.Certificate == nil || r.Revalidate {
 		return nil, nil, nil
 	}
 	p, err := r.Certificate.Pending()

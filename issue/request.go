@@ -69,6 +69,11 @@ type Request struct {
 	Explicit Explicit
 	Policy   renew.Policy
 	Force    bool
+
+	// Revalidate has every name proved anew: authorizations that the CA holds valid
+	// are given up.
+	Revalidate bool
+
 	Timeout  time.Duration // for waiting on the CA, hooks not counted
 	LockWait time.Duration
 
@@ -98,10 +103,13 @@ const (
 	StepUnchanged Step = "unchanged"
 	StepKey       Step = "key"
 	StepCSR       Step = "csr"
+	StepHookCSR   Step = "hook-csr" // the hook gave one
 	StepAccount   Step = "account"
 	StepResume    Step = "resume"
 	StepOrder     Step = "order"
 	StepAuthorize Step = "authorization"
+	StepHeld      Step = "held"     // an authorization is valid already
+	StepGivenUp   Step = "given up" // one was valid, and is not to be used
 	StepPending   Step = "pending"
 	StepPut       Step = "put"
 	StepHook      Step = "hook"
@@ -126,6 +134,9 @@ type Event struct {
 	Name string // primary name of the certificate
 	Text string
 	Leaf *x509.Certificate // StepLive: the present certificate; else nil
+
+	// StepLive: the names that are wanted. StepHookCSR: those of the hook's CSR.
+	Names []string
 }
 
 // Result is what came of a request.

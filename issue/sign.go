@@ -123,7 +123,8 @@ func (r *run) decide(ctx context.Context) error {
 		return err
 	}
 	if r.current != nil && r.Tell != nil {
-		r.Tell(Event{Step: StepLive, Name: r.Names[0], Text: "valid until " + r.current.Leaf.NotAfter.UTC().Format(time.RFC3339), Leaf: r.current.Leaf})
+		r.Tell(Event{Step: StepLive, Name: r.Names[0], Names: r.Names, Leaf: r.current.Leaf,
+			Text: "valid until " + r.current.Leaf.NotAfter.UTC().Format(time.RFC3339)})
 	}
 	if !r.state.HookCSR || r.asked {
 		return nil
@@ -170,7 +171,9 @@ func (r *run) askCSR(ctx context.Context) error {
 			return &ConfigError{What: fmt.Sprintf("the CSR of generate_csr: %v", err)}
 		}
 	}
-	r.tell(StepCSR, "the hook gave a CSR for %s", strings.Join(csr.Names, " "))
+	if r.Tell != nil {
+		r.Tell(Event{Step: StepHookCSR, Name: r.Names[0], Names: csr.Names, Text: "the hook gave a CSR for " + strings.Join(csr.Names, " ")})
+	}
 	r.CSR, r.hookCSR = csr, true
 	r.Names, r.Words, r.names = csr.Names, nil, strings.Join(csr.Names, " ")
 	return nil

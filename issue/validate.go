@@ -110,7 +110,7 @@ func (r *run) task(ctx context.Context, url string) (*task, error) {
 	}
 	switch a.Status {
 	case "valid":
-		r.tell(StepAuthorize, "%s: the CA still holds a valid authorization", name)
+		r.tell(StepHeld, "%s: the CA still holds a valid authorization", name)
 		return nil, nil
 	case "pending":
 	default:
