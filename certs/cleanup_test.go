@@ -122,7 +122,7 @@ func TestCleanupOfAridsTree(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := c.SaveState(&State{Owed: &Owed{v.ID, OwedSync}}); err != nil {
+			if err := c.SaveState(&State{Owed: &Owed{Version: v.ID, Step: OwedSync}}); err != nil {
 				t.Fatal(err)
 			}
 			// dehydrated has moved this one's names away, and revoked it in its directory.

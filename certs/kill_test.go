@@ -95,7 +95,7 @@ func runOnce(c *Certificate, m Material) error {
 			return err
 		}
 		state.Leaf = Fingerprint(m.Chain[0])
-		state.Owed = &Owed{v.ID, OwedSync}
+		state.Owed = &Owed{Version: v.ID, Step: OwedSync}
 		if err := c.SaveState(state); err != nil {
 			return err
 		}
@@ -106,7 +106,7 @@ func runOnce(c *Certificate, m Material) error {
 	if err := c.Switch(v); err != nil {
 		return err
 	}
-	state.Owed = &Owed{v.ID, OwedDeploy}
+	state.Owed = &Owed{Version: v.ID, Step: OwedDeploy}
 	if err := c.SaveState(state); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"arid/internal/atomicfile"
+	"arid/internal/statefile"
 	"arid/keys"
 )
 
@@ -43,7 +44,7 @@ func (c *Certificate) Pending() (*Pending, error) {
 	defer dir.Close()
 	defer pending.Close()
 	p := &Pending{}
-	text, err := readPending(pending, orderName, maxJSON)
+	text, err := readPending(pending, orderName, statefile.Max)
 	if err != nil || text == nil {
 		return nil, err
 	}
@@ -159,7 +160,7 @@ func (c *Certificate) StartPending(key crypto.Signer, csrDER []byte) error {
 // the CA has told its URL; or again when something about it has changed.
 func (c *Certificate) SaveOrder(o PendingOrder) error {
 	o.Schema = schema
-	text, err := encodeJSON(o)
+	text, err := new(statefile.File).Write(o)
 	if err != nil {
 		return err
 	}

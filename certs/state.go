@@ -1,20 +1,16 @@
 package certs
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
+	"time"
 
 	"arid/internal/atomicfile"
+	"arid/internal/statefile"
 )
 
-const (
-	schema  = 1
-	maxJSON = 1 << 20
-)
+const schema = 1
 
 // State is what arid remembers of a certificate beside its files (state.json).
 // Members of the file that are not here are kept. docs/files.md explains each.
@@ -28,6 +24,9 @@ type State struct {
 	Revoked bool     `json:"revoked"`
 	HookCSR bool     `json:"hook_csr"` // its CSR came from the hook
 	Owed    *Owed    `json:"owed"`     // nil: nothing
+	Failed  *Failed  `json:"failed"`   // nil: the last attempt for a certificate worked, or there was none
+	Hold    *Hold    `json:"hold"`     // nil: the CA has not asked to wait with these names
+	ARI     *ARI     `json:"ari"`      // nil: the CA has not been asked about this certificate
 
 	DeployOCSP bool   `json:"deploy_ocsp"` // owed: there is a new OCSP response, and its hook has not succeeded yet
 	NoOCSP     string `json:"no_ocsp"`     // Fingerprint of a certificate that can have none, as the user was told
@@ -36,14 +35,40 @@ type State struct {
 	// leaves it as it is.
 	ReadOnly bool `json:"-"`
 
-	members map[string]any // the file as read; nil: there is none
-	saved   []byte         // what writing it unchanged would give
+	file statefile.File // as it was read
 }
 
 // Owed is a version whose deployment was begun and has to be finished.
 type Owed struct {
-	Version string `json:"version"`
-	Step    string `json:"step"` // what comes next: OwedSync or OwedDeploy
+	Version string  `json:"version"`
+	Step    string  `json:"step"`   // what comes next: OwedSync or OwedDeploy
+	Failed  *Failed `json:"failed"` // nil: it has not been tried
+}
+
+// Failed tells of the attempts since the last one that worked.
+type Failed struct {
+	Attempts int       `json:"attempts"`
+	Last     time.Time `json:"last"`
+	Status   int       `json:"status"` // that arid ended with
+	Error    string    `json:"error"`
+}
+
+// Hold is what the CA asked for with a Retry-After: not these names before Until.
+type Hold struct {
+	Until time.Time `json:"until"`
+	Why   string    `json:"why"`
+	CA    string    `json:"ca"` // directory URL
+	Names []string  `json:"names"`
+}
+
+// ARI is what the CA said about when to renew a certificate (RFC 9773). Without a
+// window, Start is zero.
+type ARI struct {
+	ID          string    `json:"id"` // of the certificate
+	Start       time.Time `json:"start"`
+	End         time.Time `json:"end"`
+	Explanation string    `json:"explanation"` // URL for people
+	Ask         time.Time `json:"ask"`         // not to be asked again before
 }
 
 // The steps that may be owed: from the sync hook on, or from the deploy hook on.
@@ -77,7 +102,7 @@ func (c *Certificate) State() (*State, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	text, err := atomicfile.ReadIn(dir, stateName, maxJSON)
+	text, err := atomicfile.ReadIn(dir, stateName, statefile.Max)
 	switch {
 	case missing(err):
 		return empty, nil
@@ -94,85 +119,16 @@ func (c *Certificate) State() (*State, error) {
 }
 
 func parseState(text []byte) (*State, error) {
-	members, err := decodeObject(text)
+	s := &State{}
+	file, err := statefile.Parse(text, schema, s)
 	if err != nil {
 		return nil, err
 	}
-	s := &State{members: members}
-	if err := json.Unmarshal(text, s); err != nil {
-		var number struct{ Schema int }
-		if json.Unmarshal(text, &number) != nil || number.Schema <= schema {
-			return nil, err
-		}
-		// A newer one may have given a member another form.
-		s = &State{Schema: number.Schema, members: members}
-	}
-	if s.Schema < 0 {
-		return nil, fmt.Errorf("schema %d", s.Schema)
-	}
-	s.ReadOnly = s.Schema > schema
-	if !s.ReadOnly {
+	s.file = *file
+	if s.ReadOnly = file.ReadOnly(); !s.ReadOnly {
 		s.Schema = schema
 	}
-	s.saved, err = s.encode()
-	return s, err
-}
-
-func decodeObject(text []byte) (map[string]any, error) {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber() // an unknown number keeps its digits
-	var members map[string]any
-	if err := d.Decode(&members); err != nil {
-		return nil, err
-	}
-	if members == nil || len(bytes.TrimSpace(text[d.InputOffset():])) > 0 {
-		return nil, errors.New("is not one JSON object")
-	}
-	return members, nil
-}
-
-// encode lays what State knows over the members that were read.
-func (s *State) encode() ([]byte, error) {
-	text, err := json.Marshal(s)
-	if err != nil {
-		return nil, err
-	}
-	known, err := decodeObject(text)
-	if err != nil {
-		return nil, err
-	}
-	return encodeJSON(overlay(s.members, known))
-}
-
-// overlay replaces members of an object, or removes those that are null now, and
-// keeps the others; objects inside too.
-func overlay(under, over map[string]any) map[string]any {
-	all := maps.Clone(under)
-	if all == nil {
-		all = map[string]any{}
-	}
-	for name, value := range over {
-		inner, isObject := value.(map[string]any)
-		switch {
-		case value == nil:
-			delete(all, name)
-		case isObject:
-			before, _ := all[name].(map[string]any)
-			all[name] = overlay(before, inner)
-		default:
-			all[name] = value
-		}
-	}
-	return all
-}
-
-func encodeJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	err := e.Encode(v)
-	return b.Bytes(), err
+	return s, nil
 }
 
 // SaveState writes what is remembered, if it differs from what was read.
@@ -181,12 +137,9 @@ func (c *Certificate) SaveState(s *State) error {
 		return nil
 	}
 	s.Schema = schema
-	text, err := s.encode()
-	if err != nil {
+	text, err := s.file.Write(s)
+	if err != nil || text == nil {
 		return err
-	}
-	if bytes.Equal(text, s.saved) {
-		return nil
 	}
 	dir, err := c.open()
 	if err != nil {
@@ -196,6 +149,6 @@ func (c *Certificate) SaveState(s *State) error {
 	if err := atomicfile.Write(dir, stateName, text, atomicfile.Options{}); err != nil {
 		return err
 	}
-	s.saved = text
+	s.file.Written(text)
 	return nil
 }
