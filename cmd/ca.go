@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,19 @@ type ca struct {
 	client *acme.Client
 	http   *http.Client // what client uses, for what lies beside the CA
 	store  account.Store
+	memory *account.Memory // of earlier runs; nil in dehydrated's mode, which has none
+}
+
+// remember keeps for the next run what this one has learned of the CA.
+func (a *app) remember(c *ca) {
+	if c == nil || c.memory == nil {
+		return
+	}
+	if document, fetched := c.client.DirectoryDocument(); fetched {
+		if err := c.memory.SaveDirectory(document, time.Now()); err != nil {
+			a.report.Warning(err.Error())
+		}
+	}
 }
 
 // openCA makes the client for the CA of the settings. Nothing is sent. The
@@ -50,15 +64,16 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 		}
 	}
 	plain := &http.Client{Transport: transport}
-	client, err := acme.New(url, acme.Options{
-		HTTP:           plain,
-		UserAgent:      "arid/" + version,
-		RequestTimeout: curl.MaxTime,
-	})
-	if err != nil {
-		return nil, err
+	c := &ca{url: url, test: test, http: plain, store: store}
+	o := acme.Options{HTTP: plain, UserAgent: "arid/" + version, RequestTimeout: curl.MaxTime}
+	if !a.settings.Dehydrated() {
+		if c.memory, err = store.Memory(); err != nil {
+			a.report.Warning(err.Error())
+		}
+		o.KnownDirectory = c.memory.Directory(time.Now())
 	}
-	return &ca{url, test, client, plain, store}, nil
+	c.client, err = acme.New(url, o)
+	return c, err
 }
 
 // from puts the line of the config where a setting was given before what is

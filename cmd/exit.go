@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -18,6 +19,7 @@ import (
 	"arid/internal/guard"
 	"arid/issue"
 	"arid/keys"
+	"arid/renew"
 )
 
 // Exit statuses: those of sysexits(3) where it has a word. docs/exit-status.md
@@ -50,6 +52,10 @@ func exitStatus(err error) int {
 		var s *SignalError
 		errors.As(err, &s)
 		return 128 + int(s.Signal) // seen by tests only: main dies by the signal
+	case is[*issue.HeldError](err):
+		var h *issue.HeldError
+		errors.As(err, &h)
+		return cmp.Or(h.Status, statusLater)
 	case is[*guard.Panic](err):
 		return statusBug
 	case is[*usageError](err), usage(err):
@@ -58,7 +64,7 @@ func exitStatus(err error) int {
 		return statusDeploy
 	case is[*outputError](err):
 		return statusIO
-	case is[*acme.TemporaryError](err), is[*atomicfile.LockedError](err), is[*certs.ForeignLockError](err), errors.Is(err, context.DeadlineExceeded):
+	case is[*acme.TemporaryError](err), is[*renew.ClockError](err), is[*atomicfile.LockedError](err), is[*certs.ForeignLockError](err), errors.Is(err, context.DeadlineExceeded):
 		return statusLater
 	case is[*dns.UpdateError](err):
 		var u *dns.UpdateError

@@ -53,9 +53,10 @@ type plan struct {
 func (a *app) plan(f *orderFlags, authority *ca) (*plan, error) {
 	p := &plan{app: a, usable: map[string]error{}}
 	r := &p.common
-	r.Now, r.Force, r.Tell = time.Now(), f.force, a.tell
+	r.Now, r.Force, r.Insist, r.Tell = time.Now(), f.force, f.force, a.tell
 	if authority != nil {
 		r.CA, r.TestCA, r.Client, r.Account = authority.url, authority.test, authority.client, authority.store
+		r.Memory, r.StatusOf = authority.memory, exitStatus
 		r.OCSP, r.HTTP = a.settings.Bool("OCSP_FETCH"), authority.http
 	}
 	r.Profile = a.settings.Value("ACME_PROFILE")
@@ -208,6 +209,7 @@ func (a *app) hooks() (*hooks.Runner, error) {
 		Stderr:  a.Stderr,
 		Timeout: timeout,
 		Group:   !hooks.ControllingTerminal(),
+		Turn:    a.turn,
 	}
 	switch {
 	case program == "":

@@ -51,7 +51,7 @@ func (e *SignalError) Error() string { return "ended by signal " + unix.SignalNa
 // by a signal, with a *SignalError as cause.
 func Main(ctx context.Context, p *Process) int {
 	unix.Umask(0o077)
-	a := &app{Process: p}
+	a := &app{Process: p, turn: make(chan struct{}, 1)}
 	a.report = report.New(report.Options{Out: p.Stdout, Err: p.Stderr, Env: p.Env})
 	if words, program := p.dehydratedArgs(); words != nil {
 		return a.dehydrated(ctx, words, program)
@@ -72,15 +72,14 @@ type app struct {
 	configFile     string
 	base           string
 	explained      map[issue.Step]bool // by rehearse
+	turn           chan struct{}       // one hook at a time
 }
 
 // finish says what went wrong and turns it into the exit status.
 func (a *app) finish(err error) int {
 	a.report.Clear()
 	status := exitStatus(err)
-	// Another run is at work: that is no news for cron, and the status says it.
-	busy := is[*atomicfile.LockedError](err) && !a.report.Terminal() && !a.verbose
-	if err != nil && !busy && !is[*toldError](err) {
+	if err != nil && !is[*toldError](err) {
 		a.tellError(err)
 	}
 	var bug *guard.Panic
@@ -95,8 +94,13 @@ func (a *app) finish(err error) int {
 	return status
 }
 
-// tellError says what went wrong, and what might help.
+// tellError says what went wrong, and what might help. That another run is at work,
+// or that it is not yet time to try again, is no news for cron: the status says it.
 func (a *app) tellError(err error) {
+	if is[*issue.HeldError](err) || is[*atomicfile.LockedError](err) && !a.report.Terminal() && !a.verbose {
+		a.report.Note(err.Error())
+		return
+	}
 	for _, b := range blames(err) {
 		a.report.Error(b.text, b.notes...)
 	}

@@ -10,11 +10,14 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"arid/challenge"
 	"arid/config"
+	"arid/internal/guard"
 	"arid/issue"
 	"arid/report"
 )
@@ -22,6 +25,7 @@ import (
 type renewFlags struct {
 	orderFlags
 	all, failFast, dryRun bool
+	redeploy              bool
 	unchanged             int
 	jitter                time.Duration
 }
@@ -48,13 +52,14 @@ nothing where nothing is due: this is what cron runs.`,
 	flags := c.Flags()
 	flags.BoolVarP(&f.force, "force", "x", false, "order anew even if it is not due; needs NAME or --all")
 	flags.BoolVar(&f.all, "all", false, "with --force: all certificates")
+	flags.BoolVar(&f.redeploy, "redeploy", false, "deploy the live certificate again, now; needs NAME or --all")
 	flags.BoolVar(&f.failFast, "fail-fast", false, "stop at the first failure")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "say what is due, ask nobody and change nothing")
 	flags.IntVar(&f.unchanged, "exit-unchanged", 0, "end with status `N` where nothing was due")
 	flags.DurationVar(&f.jitter, "jitter", 0, "wait up to `DURATION` first, a random time")
 	f.orderFlags.add(c)
 	caFlags(c)
-	settingFlags(c, slices.Concat(validateSettings, dnsSettings, orderSettings, []string{"DOMAINS_TXT", "PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS"})...)
+	settingFlags(c, slices.Concat(validateSettings, dnsSettings, orderSettings, []string{"DOMAINS_TXT", "PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS", "PARALLEL"})...)
 	return c
 }
 
@@ -62,6 +67,10 @@ func (a *app) renew(c *cobra.Command, f *renewFlags, words []string) error {
 	switch {
 	case f.force && len(words) == 0 && !f.all:
 		return &usageError{what: "--force needs NAME or --all", hint: "arid renew -x NAME"}
+	case f.redeploy && len(words) == 0 && !f.all:
+		return &usageError{what: "--redeploy needs NAME or --all", hint: "arid renew --redeploy NAME"}
+	case f.redeploy && f.force:
+		return &usageError{what: "--redeploy and --force: a new certificate is deployed anyway"}
 	case f.unchanged < 0 || f.unchanged > 255:
 		return &usageError{what: fmt.Sprintf("--exit-unchanged: %d is no exit status", f.unchanged)}
 	}
@@ -80,6 +89,7 @@ func (a *app) renew(c *cobra.Command, f *renewFlags, words []string) error {
 		return err
 	}
 	w := &walk{app: a, flags: f}
+	defer func() { a.remember(w.authority) }()
 	if w.authority, err = a.openCA(c.Context()); err != nil {
 		return err
 	}
@@ -189,14 +199,23 @@ type walk struct {
 	authority *ca
 	common    *plan // for all certificates without a config of their own
 	session   *session
-	statuses  []int          // of the failures
-	first     error          // of the failures
-	same      map[string]int // how many more certificates failed with a text that was told
-	done      int            // certificates issued or deployed
+
+	mu       sync.Mutex     // what follows belongs to all who work
+	statuses []int          // of the failures
+	first    error          // of the failures
+	same     map[string]int // how many more certificates failed with a text that was told
+	done     int            // certificates issued or deployed
+	stop     bool           // no more lines are to be begun
 }
 
 // fail tells a failure.
 func (w *walk) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failed(err)
+}
+
+func (w *walk) failed(err error) {
 	if w.first == nil {
 		w.first = err
 	}
@@ -204,9 +223,17 @@ func (w *walk) fail(err error) {
 	w.tellError(err)
 }
 
-// failLine tells what went wrong with a line; what is wrong with a thousand, as a
-// directory that all of them need, once.
-func (w *walk) failLine(line *config.Line, err error) {
+// failLine tells what went wrong with a line, if anything did; what is wrong with a
+// thousand, as a directory that all of them need, once. A run that was told to end
+// tells that alone.
+func (w *walk) failLine(ctx context.Context, line *config.Line, err error) {
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	failure := w.session.broken() // which is the same for all
+	w.stop = w.stop || w.flags.failFast || failure
 	if _, told := w.same[err.Error()]; told {
 		w.same[err.Error()]++
 		w.statuses = append(w.statuses, exitStatus(err))
@@ -216,39 +243,89 @@ func (w *walk) failLine(line *config.Line, err error) {
 		w.same = map[string]int{}
 	}
 	w.same[err.Error()] = 0
-	if w.session.failure == nil {
+	if !failure {
 		err = named(line.Alias, err)
 	}
-	w.fail(err)
+	w.failed(err)
 }
 
+// lines goes through domains.txt, several lines at once.
 func (w *walk) lines(ctx context.Context, lines []config.Line) error {
-	var table [][]string
-	for i, line := range lines {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+	if w.flags.dryRun {
+		return w.dryRun(ctx, lines)
+	}
+	atOnce, err := w.parallel(lines)
+	if err != nil {
+		return err
+	}
+	var workers sync.WaitGroup
+	free := make(chan struct{}, atOnce)
+	for i := range lines {
+		line := &lines[i]
+		select {
+		case free <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil || w.stopped() {
+			break
 		}
 		if len(lines) > 1 {
 			w.report.Progress(fmt.Sprintf("%d/%d %s", i+1, len(lines), line.Alias))
 		}
-		var err error
-		if w.flags.dryRun {
-			var row []string
-			if row, err = w.outlook(ctx, &line); row != nil {
-				table = append(table, row)
-			}
-		} else {
-			err = w.line(ctx, &line)
+		r, err := w.request(ctx, line) // one after another: configs are evaluated here
+		if err != nil {
+			w.failLine(ctx, line, err)
+			<-free
+			continue
 		}
-		switch {
-		case err == nil:
-		case ctx.Err() != nil:
-			return err
-		default:
-			w.failLine(&line, err)
-			if w.flags.failFast || w.session.failure != nil { // which is the same for all
-				return w.end()
-			}
+		workers.Go(func() {
+			defer func() { <-free }()
+			w.failLine(ctx, line, guard.Run(func() error { return w.line(ctx, line, r) }))
+		})
+	}
+	workers.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// parallel is how many certificates are worked on at once. Hooks that write TXT
+// records were made for one at a time.
+func (w *walk) parallel(lines []config.Line) (int, error) {
+	if w.settings.Value("PARALLEL") != "" {
+		return w.settings.Int("PARALLEL")
+	}
+	types := w.common.common.Types
+	byHook := func(l config.Line) bool { return types.Uses(challenge.DNS01, l.Names) }
+	if !w.settings.Bool("DNS_UPDATE") && slices.ContainsFunc(lines, byHook) {
+		return 1, nil
+	}
+	return defaultParallel, nil
+}
+
+const defaultParallel = 8
+
+// stopped says whether no more lines are to be begun.
+func (w *walk) stopped() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stop
+}
+
+// dryRun is a table of what lines would do, and changes nothing.
+func (w *walk) dryRun(ctx context.Context, lines []config.Line) error {
+	var table [][]string
+	for i := range lines {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		row, err := w.outlook(ctx, &lines[i])
+		if w.failLine(ctx, &lines[i], err); row != nil {
+			table = append(table, row)
+		}
+		if w.stopped() {
+			break
 		}
 	}
 	if len(table) > 0 {
@@ -258,17 +335,15 @@ func (w *walk) lines(ctx context.Context, lines []config.Line) error {
 }
 
 // line brings one certificate to where its line wants it.
-func (w *walk) line(ctx context.Context, line *config.Line) error {
-	r, err := w.request(ctx, line)
-	if err != nil {
-		return err
-	}
+func (w *walk) line(ctx context.Context, line *config.Line, r *issue.Request) error {
 	r.Begin = w.session.begin
 	result, err := issue.Sign(ctx, r)
 	w.session.note(line.Alias, result, err)
 	if result != nil && (err == nil || !result.Deployed) {
 		if result.Issued || result.Deployed {
+			w.mu.Lock()
 			w.done++
+			w.mu.Unlock()
 			w.sayResult(r, result)
 		} else if w.verbose {
 			w.report.Note(fmt.Sprintf("%s: %s", line.Alias, result.Reason))
@@ -289,12 +364,14 @@ func (w *walk) outlook(ctx context.Context, line *config.Line) ([]string, error)
 	}
 	state := "ok"
 	switch {
+	case o.Held:
+		state = "held"
 	case o.Due:
 		state = "due"
 	case o.Owed:
 		state = "owed"
 	}
-	if state != "ok" {
+	if state == "due" || state == "owed" {
 		w.done++
 	}
 	return []string{line.Alias, state, report.Escape(o.Reason)}, nil
@@ -325,7 +402,7 @@ func (w *walk) request(ctx context.Context, line *config.Line) (*issue.Request, 
 	if err != nil {
 		return nil, err
 	}
-	r.Now, r.Words = time.Now(), line.Words
+	r.Now, r.Words, r.Redeploy = time.Now(), line.Words, w.flags.redeploy
 	r.Certificate, err = p.store.Certificate(line.Alias)
 	return r, err
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"arid/certs"
 	"arid/hooks"
@@ -17,9 +18,11 @@ import (
 // thing that is done, and exit_hook at the end of a run that did something.
 type session struct {
 	*app
-	hooks   *hooks.Runner
-	noLock  bool
-	unlock  func()
+	hooks  *hooks.Runner
+	noLock bool
+	unlock func()
+
+	mu      sync.Mutex
 	begun   bool
 	failure error    // to begin
 	changed []string // aliases of what was issued or deployed
@@ -28,6 +31,8 @@ type session struct {
 
 // begin takes LOCKFILE and calls startup_hook, once.
 func (s *session) begin(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !s.begun && s.failure == nil {
 		if s.failure = s.lock(ctx); s.failure != nil {
 			return s.failure
@@ -38,6 +43,13 @@ func (s *session) begin(ctx context.Context) error {
 		}
 	}
 	return s.failure
+}
+
+// broken says whether the session could not be begun.
+func (s *session) broken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failure != nil
 }
 
 // lock takes dehydrated's own lock where the tree is one that dehydrated may be at
@@ -79,7 +91,10 @@ func (a *app) locked(ctx context.Context, noLock bool, do func() error) error {
 
 // note remembers what became of a certificate.
 func (s *session) note(alias string, result *issue.Result, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
+	case is[*issue.HeldError](err): // nothing was done
 	case err != nil:
 		s.failed = append(s.failed, alias)
 	case result != nil && (result.Issued || result.Deployed):

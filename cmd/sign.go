@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -70,15 +69,21 @@ func (a *app) sign(c *cobra.Command, f *signFlags, words []string) error {
 	if err := a.load(c, word, f.registrationFlags.settings()); err != nil {
 		return err
 	}
-	request, err := a.request(c.Context(), f, words)
+	authority, err := a.openCA(c.Context())
 	if err != nil {
 		return err
 	}
+	request, err := a.request(authority, f, words)
+	if err != nil {
+		return err
+	}
+	request.Insist = request.Insist || a.report.Terminal() // somebody waits for it
 	run := &session{app: a, hooks: request.Hooks, noLock: f.noLock}
 	if request.Certificate != nil {
 		request.Begin = run.begin
 	}
 	result, err := issue.Sign(c.Context(), request)
+	a.remember(authority)
 	if request.Certificate != nil {
 		run.note(request.Certificate.Alias, result, err)
 		run.end(c.Context(), err)
@@ -110,7 +115,11 @@ func (a *app) sayResult(r *issue.Request, result *issue.Result) error {
 		a.report.Result(fmt.Sprintf("%s: issued, valid until %s: %s", r.Names[0],
 			result.Chain[0].NotAfter.UTC().Format(time.RFC3339), filepath.Dir(result.Paths.Cert)))
 	case result.Deployed:
-		a.report.Result(fmt.Sprintf("%s: deployed, as owed from an earlier run", r.Names[0]))
+		owed := ", as owed from an earlier run"
+		if r.Redeploy {
+			owed = ""
+		}
+		a.report.Result(fmt.Sprintf("%s: deployed%s", r.Names[0], owed))
 	default:
 		a.report.Note(fmt.Sprintf("%s: %s", r.Names[0], result.Reason))
 	}
@@ -119,12 +128,8 @@ func (a *app) sayResult(r *issue.Request, result *issue.Result) error {
 
 // request turns flags and settings into a request, and refuses whatever can be
 // refused without asking the CA.
-func (a *app) request(ctx context.Context, f *signFlags, words []string) (*issue.Request, error) {
+func (a *app) request(authority *ca, f *signFlags, words []string) (*issue.Request, error) {
 	names, csr, err := a.names(f.csr, words)
-	if err != nil {
-		return nil, err
-	}
-	authority, err := a.openCA(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -120,7 +120,7 @@ func Known() []Setting {
 
 		{Name: "RENEW_DAYS", Kind: Word, Flag: "renew-days", Help: "renew when `N` days (30, 30d) or a share (33%) of the lifetime are left", check: checkRenewDays},
 		{Name: "KEEP_GOING", Kind: Bool, Default: "yes", Unused: true, Help: "go on with the next certificate after a failure"},
-		{Name: "PARALLEL", Kind: Integer, Default: "1", Unused: true, Help: "work on `N` certificates at once", check: between(1, 1000)},
+		{Name: "PARALLEL", Kind: Integer, Default: "", Flag: "parallel", Help: "work on `N` certificates at once (8; 1 where the hook writes TXT records)", check: between(1, 1000)},
 		{Name: "TIMEOUT", Kind: Duration, Default: "10m", Flag: "timeout", Help: "wait `DURATION` for the CA, for each certificate, hooks not counted", check: someTime},
 		{Name: "ORDER_TIMEOUT", Kind: Integer, Default: "0", Unused: true, Help: "seconds to wait for an order, 0 no limit of its own", check: between(0, 1<<30)},
 		{Name: "VALIDATION_TIMEOUT", Kind: Integer, Default: "0", Unused: true, Help: "seconds to wait for a validation, 0 no limit of its own", check: between(0, 1<<30)},

@@ -43,8 +43,11 @@ type Runner struct {
 	Group     bool
 	TermGrace time.Duration // between TERM and KILL; 0 is 10 s
 
+	// Turn has room for one, and is shared by runners whose hooks never run side by
+	// side. Nil: this runner's own.
+	Turn chan struct{}
+
 	once sync.Once
-	turn chan struct{} // holds one token while a hook runs
 	hold time.Duration // tests shorten pipeHold with it
 }
 
@@ -152,13 +155,17 @@ func (r *Runner) errorf(e Event, err error) error {
 }
 
 func (r *Runner) takeTurn(ctx context.Context) (done func(), err error) {
-	r.once.Do(func() { r.turn = make(chan struct{}, 1) })
+	r.once.Do(func() {
+		if r.Turn == nil {
+			r.Turn = make(chan struct{}, 1)
+		}
+	})
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	select {
-	case r.turn <- struct{}{}:
-		return func() { <-r.turn }, nil
+	case r.Turn <- struct{}{}:
+		return func() { <-r.Turn }, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

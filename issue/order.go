@@ -121,7 +121,11 @@ func (r *run) openOrder(ctx context.Context) (*acme.Order, *certs.Material, erro
 			return nil, nil, fmt.Errorf("pending: %w", err)
 		}
 	}
-	request := acme.OrderRequest{Profile: r.Profile, NotAfter: r.NotAfter}
+	directory, err := r.Client.Directory(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	request := acme.OrderRequest{Profile: r.Profile, NotAfter: r.NotAfter, Replaces: r.replaces(directory)}
 	for _, name := range r.Names {
 		request.Identifiers = append(request.Identifiers, acme.NewIdentifier(name))
 	}
@@ -142,6 +146,11 @@ func (r *run) openOrder(ctx context.Context) (*acme.Order, *certs.Material, erro
 func (r *run) newOrder(ctx context.Context, request acme.OrderRequest) (*acme.Order, error) {
 	for try := 1; ; try++ {
 		o, err := r.Client.NewOrder(ctx, request)
+		if p := acme.Refusal(err); p != nil && request.Replaces != "" && (p.Short() == "alreadyReplaced" || p.Short() == "malformed") {
+			// Another order was first, or the CA does not know the certificate.
+			request.Replaces = ""
+			o, err = r.Client.NewOrder(ctx, request)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -69,6 +69,14 @@ type Request struct {
 	Explicit Explicit
 	Policy   renew.Policy
 	Force    bool
+	Insist   bool // does not wait for the time of the next attempt after a failure; Force implies it
+
+	// Memory is what is remembered of the CA. Nil remembers nothing, neither of it nor
+	// of attempts, and does not ask the CA when to renew.
+	Memory   *account.Memory
+	StatusOf func(error) int // what the program ends with; for what is remembered of a failure
+
+	Redeploy bool // deploys the live certificate again, and orders nothing
 
 	// Revalidate has every name proved anew: authorizations that the CA holds valid
 	// are given up.
@@ -100,6 +108,7 @@ type Step string
 const (
 	StepDue       Step = "due"
 	StepLive      Step = "live"
+	StepARI       Step = "renewal info"
 	StepUnchanged Step = "unchanged"
 	StepKey       Step = "key"
 	StepCSR       Step = "csr"

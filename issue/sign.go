@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +32,7 @@ type run struct {
 	account  string    // account URL
 	deadline time.Time // of all waiting on the CA; hooks move it
 	names    string    // for the hooks: all names, blank-separated
+	began    time.Time // by this host's clock, where Now is the run's
 	asked    bool      // the hook, for a CSR
 	hookCSR  bool      // it gave one
 	telling  sync.Mutex
@@ -46,7 +48,7 @@ type run struct {
 // and the cause of a cancelled ctx.
 func Sign(ctx context.Context, request *Request) (*Result, error) {
 	own := *request // a CSR of the hook's changes it
-	r := &run{Request: &own}
+	r := &run{Request: &own, began: time.Now()}
 	r.names = strings.Join(r.words(), " ")
 	if r.Certificate == nil {
 		return r.signOnly(ctx)
@@ -65,6 +67,9 @@ func (r *run) sign(ctx context.Context) (*Result, error) {
 	if r.nothingToDo() {
 		return r.unchanged(ctx)
 	}
+	if err := r.held(); err != nil {
+		return nil, err
+	}
 	if r.Begin != nil {
 		if err := r.Begin(ctx); err != nil {
 			return nil, err
@@ -82,10 +87,23 @@ func (r *run) sign(ctx context.Context) (*Result, error) {
 	if r.nothingToDo() {
 		return r.unchanged(ctx)
 	}
-	if !r.due.Due {
-		if r.owedGone {
-			return r.result(&Result{Reason: r.due.Reason}), r.owe(nil, "")
-		}
+	if err := r.held(); err != nil {
+		return nil, err
+	}
+	result, err := r.attempt(ctx)
+	r.failed(ctx, err)
+	return result, err
+}
+
+// attempt does what is to be done.
+func (r *run) attempt(ctx context.Context) (*Result, error) {
+	switch {
+	case r.due.Due:
+	case r.owedGone && !r.Redeploy:
+		return r.result(&Result{Reason: r.due.Reason}), r.owe(nil, "")
+	case r.state.Owed == nil:
+		return r.redeploy(ctx)
+	default:
 		return r.finishOwed(ctx)
 	}
 	r.tell(StepDue, "due: %s", r.due.Reason)
@@ -121,6 +139,11 @@ func (r *run) decide(ctx context.Context) error {
 	}
 	if err := r.look(); err != nil {
 		return err
+	}
+	if r.askWhen(ctx) {
+		if err := r.look(); err != nil {
+			return err
+		}
 	}
 	if r.current != nil && r.Tell != nil {
 		r.Tell(Event{Step: StepLive, Name: r.Names[0], Names: r.Names, Leaf: r.current.Leaf,
@@ -200,7 +223,9 @@ func (r *run) signOnly(ctx context.Context) (*Result, error) {
 	return &Result{Issued: true, Chain: made.Chain}, nil
 }
 
-func (r *run) nothingToDo() bool { return !r.due.Due && r.state.Owed == nil && !r.owedGone }
+func (r *run) nothingToDo() bool {
+	return !r.due.Due && r.state.Owed == nil && !r.owedGone && !r.Redeploy
+}
 
 func (r *run) result(result *Result) *Result {
 	result.Paths = r.Certificate.Stable()
@@ -220,6 +245,7 @@ func (r *run) look() (err error) {
 		r.warnOnce("%v", err)
 	}
 	facts := renew.Facts{Force: r.Force, Wanted: r.Names}
+	r.remembered(&facts)
 	r.live, err = r.Certificate.Live()
 	var unreadable *certs.UnreadableError
 	switch {
@@ -252,9 +278,15 @@ func (r *run) look() (err error) {
 		if err := r.guardTestCA(); err != nil {
 			return err
 		}
+		if err := renew.CheckClock(r.Now, time.Time{}, r.current.Leaf.NotBefore); err != nil {
+			return err
+		}
 		r.compare(&facts)
 	}
 	r.due = renew.Due(r.Now, facts, r.Policy)
+	if r.Redeploy && r.current != nil {
+		r.due.Due, r.due.Held = false, false
+	}
 	return nil
 }
 
@@ -309,6 +341,7 @@ func (r *run) compare(f *renew.Facts) {
 		return
 	}
 	if r.stateIsCurrent() {
+		r.suggested(f)
 		f.Ordered = r.state.Names
 		if r.state.Revoked {
 			f.Changed = append(f.Changed, "it was revoked")
@@ -353,6 +386,7 @@ func (r *run) store(m *certs.Material) (*certs.Version, error) {
 	r.state.Names, r.state.CA, r.state.TestCA = r.Names, r.CA, r.TestCA
 	r.state.Profile, r.state.Revoked = r.Profile, false
 	r.state.HookCSR = r.hookCSR
+	r.state.Failed, r.state.Hold, r.state.ARI = nil, nil, r.firstARI(m)
 	r.state.Leaf = certs.Fingerprint(m.Chain[0])
 	if err := r.owe(version, certs.OwedSync); err != nil {
 		return nil, err
@@ -361,9 +395,13 @@ func (r *run) store(m *certs.Material) (*certs.Version, error) {
 }
 
 func (r *run) owe(v *certs.Version, step string) error {
+	was := r.state.Owed
 	r.state.Owed = nil
 	if v != nil {
 		r.state.Owed = &certs.Owed{Version: v.ID, Step: step}
+		if was != nil && was.Version == v.ID && was.Step == step {
+			r.state.Owed.Failed = was.Failed
+		}
 	}
 	if err := r.Certificate.SaveState(r.state); err != nil {
 		return fmt.Errorf("state: %w", err)
@@ -383,6 +421,24 @@ func (r *run) finishOwed(ctx context.Context) (*Result, error) {
 	}
 	result := r.result(&Result{Deployed: true, Reason: r.due.Reason})
 	return result, r.deploy(ctx, version, r.current.Leaf)
+}
+
+// redeploy calls the deploy hook once more for the live certificate. Of a set that
+// arid did not make no failure is remembered.
+func (r *run) redeploy(ctx context.Context) (*Result, error) {
+	if r.live.Version != "" {
+		if err := r.owe(&certs.Version{ID: r.live.Version}, certs.OwedDeploy); err != nil {
+			return nil, err
+		}
+		return r.finishOwed(ctx)
+	}
+	p, leaf := r.Certificate.Stable(), r.live.Leaf
+	id := strconv.FormatInt(leaf.NotBefore.Unix(), 10)
+	event := hooks.DeployCert(r.words()[0], p.Key, p.Cert, p.Fullchain, p.Chain, id)
+	if err := r.hook(ctx, event, "ARID_HOOK_NOT_AFTER="+leaf.NotAfter.UTC().Format(time.RFC3339)); err != nil {
+		return nil, r.owed(ctx, err)
+	}
+	return r.result(&Result{Deployed: true, Reason: r.due.Reason}), nil
 }
 
 // dropStored forgets the order that the owed version came from, where a run was

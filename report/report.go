@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -23,8 +24,9 @@ type Options struct {
 	Verbose  bool     // every step
 }
 
-// Printer writes whole lines. It belongs to one goroutine at a time.
+// Printer writes whole lines. It is safe for concurrent use.
 type Printer struct {
+	mu             sync.Mutex
 	out, err       stream
 	quiet, verbose bool
 	status         bool // a status line stands on the terminal
@@ -97,6 +99,8 @@ func (p *Printer) Terminal() bool { return p.err.terminal }
 // Broken is the first error met in writing, such as a closed pipe; nil if
 // everything said was said.
 func (p *Printer) Broken() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.out.broken != nil {
 		return p.out.broken
 	}
@@ -106,7 +110,9 @@ func (p *Printer) Broken() error {
 // Out writes the product to stdout, in one write. A regular file that took only
 // a part of it is cut back to what it was.
 func (p *Printer) Out(text string) error {
-	p.Clear()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
 	f, _ := p.out.w.(*os.File)
 	var before os.FileInfo
 	if f != nil {
@@ -126,7 +132,9 @@ type Note struct {
 
 // Error writes "arid: …" and, each on a line of its own, what might help.
 func (p *Printer) Error(text string, notes ...Note) {
-	p.Clear()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
 	p.err.write(p.err.paint("arid: ", color.FgRed, color.Bold) + Escape(text) + "\n")
 	for _, n := range notes {
 		p.err.write("arid: " + p.err.paint(n.Label+": ", color.FgCyan) + Escape(n.Text) + "\n")
@@ -135,38 +143,46 @@ func (p *Printer) Error(text string, notes ...Note) {
 
 // Warning writes what went wrong without stopping the run.
 func (p *Printer) Warning(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.quiet {
 		return
 	}
-	p.Clear()
+	p.clear()
 	p.err.write("arid: " + p.err.paint("warning: ", color.FgYellow) + Escape(text) + "\n")
 }
 
 // Result writes the one line that a changed certificate is worth.
 func (p *Printer) Result(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.quiet {
 		return
 	}
-	p.Clear()
+	p.clear()
 	p.err.write("arid: " + p.err.paint(Escape(text), color.FgGreen) + "\n")
 }
 
 // Note writes a line that only somebody at a terminal, or -v, wants.
 func (p *Printer) Note(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.quiet || !p.err.terminal && !p.verbose {
 		return
 	}
-	p.Clear()
+	p.clear()
 	p.err.write("arid: " + Escape(text) + "\n")
 }
 
 // Step tells what is being done: with -v a line that stays, on a terminal the
 // one status line, else nothing.
 func (p *Printer) Step(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	switch {
 	case p.quiet:
 	case p.verbose:
-		p.Clear()
+		p.clear()
 		p.err.write("arid: " + p.err.paint(Escape(text), color.Faint) + "\n")
 	case p.err.terminal:
 		p.err.write("\r\x1b[K" + cut(Escape(text), p.width()))
@@ -177,6 +193,8 @@ func (p *Printer) Step(text string) {
 // Progress tells how far long work is: on a terminal in the status line, else
 // not at all.
 func (p *Printer) Progress(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.err.terminal && !p.quiet && !p.verbose {
 		p.status = true
 		p.err.write("\r\x1b[K" + cut(Escape(text), p.width()))
@@ -186,18 +204,26 @@ func (p *Printer) Progress(text string) {
 // Explain writes a line of a guided run as it is: what happens, for a reader
 // who meets it for the first time.
 func (p *Printer) Explain(head, text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.quiet {
 		return
 	}
-	p.Clear()
+	p.clear()
 	if head != "" {
 		head = p.err.paint(Escape(head), color.Bold) + "  "
 	}
 	p.err.write(head + Escape(text) + "\n")
 }
 
-// Clear takes the status line away, before a hook or a message has the screen.
+// Clear takes the status line away, before a hook has the screen.
 func (p *Printer) Clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+}
+
+func (p *Printer) clear() {
 	if p.status {
 		p.status = false
 		p.err.write("\r\x1b[K")

@@ -1,0 +1,229 @@
+package issue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"arid/acme"
+	"arid/certs"
+	"arid/internal/atomicfile"
+	"arid/renew"
+)
+
+// HeldError says that there is something to do, and that its time has not come: an
+// attempt failed not long ago, or the CA wants not to be asked. Nothing was sent.
+type HeldError struct {
+	Until  time.Time
+	Why    string // what is to be done, and what holds it back
+	Status int    // that the run ended with which failed; 0: the CA asked to wait
+}
+
+func (e *HeldError) Error() string { return e.Why }
+
+// When renewal info is asked for (RFC 9773 §4.3.2), where the CA does not say.
+const (
+	ariFirst   = 12 * time.Hour // after the certificate was issued, or an eighth of its lifetime
+	ariAgain   = 6 * time.Hour
+	ariTrouble = time.Hour // after no good answer
+	ariNever   = 24 * time.Hour
+	ariLeast   = time.Minute
+	ariTimeout = 20 * time.Second // no renewal waits longer for advice
+)
+
+// remembered fills in what earlier runs met with this certificate and with the CA.
+func (r *run) remembered(f *renew.Facts) {
+	if r.Memory == nil {
+		return
+	}
+	f.ID = r.Certificate.Alias
+	if failed := r.state.Failed; failed != nil && !r.Insist {
+		f.Failures, f.LastFailure = failed.Attempts, failed.Last
+	}
+	if h := r.state.Hold; h != nil && h.CA == r.CA && sameNames(h.Names, r.Names) {
+		f.HoldUntil, f.HoldWhy = h.Until, h.Why
+	}
+	if until, why := r.Memory.Held(r.Now); until.After(f.HoldUntil) {
+		f.HoldUntil, f.HoldWhy = until, why
+	}
+}
+
+// suggested fills in what the CA has said about the live certificate.
+func (r *run) suggested(f *renew.Facts) {
+	a := r.state.ARI
+	if r.Memory == nil || a == nil || a.Start.IsZero() || a.ID != acme.CertificateID(r.current.Leaf) {
+		return
+	}
+	f.Suggested, f.Explanation = renew.Window{Start: a.Start, End: a.End}.Instant(a.ID), a.Explanation
+}
+
+// held is the error for what is to be done and has to wait; nil where nothing has to.
+func (r *run) held() error {
+	owed := r.state.Owed
+	switch {
+	case r.due.Due && r.due.Held:
+		e := &HeldError{Until: r.due.Until, Why: r.due.Reason}
+		if failed := r.state.Failed; failed != nil {
+			e.Status = failed.Status
+		}
+		return e
+	case !r.due.Due && owed != nil && r.owedUntil().After(r.Now):
+		until := r.owedUntil()
+		return &HeldError{until, fmt.Sprintf("version %s is owed to a hook, which failed (%s); not again before %s",
+			owed.Version, owed.Failed.Error, until.UTC().Format(time.RFC3339)), owed.Failed.Status}
+	}
+	return nil
+}
+
+// owedUntil is when the hook that failed for a stored version is called again; zero:
+// at once.
+func (r *run) owedUntil() time.Time {
+	if r.Memory == nil || r.Insist || r.Redeploy || r.state.Owed == nil || r.state.Owed.Failed == nil {
+		return time.Time{}
+	}
+	failed := r.state.Owed.Failed
+	return renew.Retry(r.Certificate.Alias, failed.Attempts, failed.Last)
+}
+
+// failed remembers an attempt that did not work, and what the CA asked for with it.
+// What the run was told to end in is not one.
+func (r *run) failed(ctx context.Context, err error) {
+	if err == nil || r.Memory == nil || ctx.Err() != nil {
+		return
+	}
+	now := r.Now.Add(time.Since(r.began))
+	var later *acme.TemporaryError
+	if errors.As(err, &later) && later.Until.After(now) {
+		why := later.Error()
+		if later.WholeCA() {
+			if err := r.Memory.Hold(later.Until, why); err != nil {
+				r.tell(StepWarning, "%v", err)
+			}
+		} else {
+			r.state.Hold = &certs.Hold{Until: later.Until.UTC(), Why: why, CA: r.CA, Names: r.Names}
+		}
+	}
+	place := &r.state.Failed
+	if r.state.Owed != nil {
+		place = &r.state.Owed.Failed
+	}
+	f := &certs.Failed{Attempts: 1, Last: now.UTC().Truncate(time.Second), Status: 1, Error: err.Error()}
+	if *place != nil {
+		f.Attempts += (*place).Attempts
+	}
+	if r.StatusOf != nil {
+		f.Status = r.StatusOf(err)
+	}
+	*place = f
+	if err := r.Certificate.SaveState(r.state); err != nil {
+		r.tell(StepWarning, "state: %v", err)
+	}
+}
+
+// askWhen asks the CA when it wants the live certificate renewed (RFC 9773), where it
+// has not said that already or may be asked again, and says whether there is news.
+// Nobody depends on an answer.
+func (r *run) askWhen(ctx context.Context) bool {
+	if r.Memory == nil || r.current == nil || r.due.At.IsZero() || r.Redeploy || !r.stateIsCurrent() || r.state.CA != r.CA || r.state.ReadOnly {
+		return false
+	}
+	id := acme.CertificateID(r.current.Leaf)
+	was := r.state.ARI
+	if was != nil && was.ID != id {
+		was = nil
+	}
+	if until, _ := r.Memory.Held(r.Now); id == "" || was != nil && r.Now.Before(was.Ask) || !until.IsZero() {
+		return false
+	}
+	asking, cancel := context.WithTimeout(ctx, ariTimeout)
+	defer cancel()
+	info, err := r.Client.FetchRenewalInfo(asking, id)
+	if ctx.Err() != nil {
+		return false
+	}
+	now := r.Now.Add(time.Since(r.began))
+	a := &certs.ARI{ID: id, Ask: now.Add(ariNever)}
+	var later *acme.TemporaryError
+	switch {
+	case err != nil:
+		if was != nil {
+			*a = *was
+		}
+		a.Ask = now.Add(ariTrouble)
+		if errors.As(err, &later) && later.Until.After(a.Ask) {
+			a.Ask = later.Until
+		}
+		r.tell(StepARI, "no renewal info: %v", err)
+	case info != nil:
+		a.Start, a.End, a.Explanation = info.Start.UTC(), info.End.UTC(), info.Explanation
+		a.Ask = now.Add(ariAgain)
+		if !info.RetryAfter.IsZero() {
+			a.Ask = info.RetryAfter
+		}
+		r.tell(StepARI, "the CA suggests renewing it between %s and %s", a.Start.Format(time.RFC3339), a.End.Format(time.RFC3339))
+	}
+	a.Ask = clamp(a.Ask, now.Add(ariLeast), now.Add(ariNever)).UTC().Truncate(time.Second)
+	return r.saveARI(ctx, a)
+}
+
+// saveARI keeps the answer. Where another run is at work on the certificate, the
+// answer is that one's business.
+func (r *run) saveARI(ctx context.Context, a *certs.ARI) bool {
+	unlock, err := r.Certificate.Lock(ctx, 0)
+	if err != nil {
+		if !is[*atomicfile.LockedError](err) {
+			r.tell(StepWarning, "renewal info: %v", err)
+		}
+		return false
+	}
+	defer unlock()
+	state, err := r.Certificate.State()
+	if err != nil || state.Leaf != r.state.Leaf {
+		return false
+	}
+	state.ARI = a
+	if err := r.Certificate.SaveState(state); err != nil {
+		r.tell(StepWarning, "renewal info: %v", err)
+	}
+	return true
+}
+
+// firstARI is for a new certificate: it need not be asked about for a while.
+func (r *run) firstARI(m *certs.Material) *certs.ARI {
+	leaf := m.Chain[0]
+	id := acme.CertificateID(leaf)
+	if r.Memory == nil || id == "" {
+		return nil
+	}
+	wait := min(ariFirst, leaf.NotAfter.Sub(leaf.NotBefore)/8)
+	return &certs.ARI{ID: id, Ask: r.Now.Add(wait).UTC().Truncate(time.Second)}
+}
+
+// replaces is the certificate that an order is to renew (RFC 9773 §5), or "".
+func (r *run) replaces(d *acme.Directory) string {
+	if r.Memory == nil || d.RenewalInfo == "" || r.current == nil || !r.stateIsCurrent() || r.state.CA != r.CA {
+		return ""
+	}
+	return acme.CertificateID(r.current.Leaf)
+}
+
+func sameNames(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
+
+func clamp(t, least, most time.Time) time.Time {
+	switch {
+	case t.Before(least):
+		return least
+	case t.After(most):
+		return most
+	}
+	return t
+}
+
+func is[E error](err error) bool {
+	var e E
+	return errors.As(err, &e)
+}
