@@ -32,7 +32,6 @@ type Options struct {
 	// deadlines are this package's.
 	HTTP           *http.Client
 	UserAgent      string         // RFC 8555 §6.1 wants one; "arid" if empty
-	KnownDirectory []byte
 	RequestTimeout time.Duration  // of a request, its body included; 0: 60 s
 	Trace          func(Exchange) // is told of every exchange, maybe from several goroutines at once; may be nil
 }

@@ -80,7 +80,7 @@ func (a *app) finish(err error) int {
 	a.report.Clear()
 	status := exitStatus(err)
 	if err != nil && !is[*toldError](err) {
-		a.tellError(err)
+		a.tellOutcome(err)
 	}
 	var bug *guard.Panic
 	if errors.As(err, &bug) && a.verbose {
@@ -94,13 +94,20 @@ func (a *app) finish(err error) int {
 	return status
 }
 
-// tellError says what went wrong, and what might help. That another run is at work,
-// or that it is not yet time to try again, is no news for cron: the status says it.
-func (a *app) tellError(err error) {
-	if is[*issue.HeldError](err) || is[*atomicfile.LockedError](err) && !a.report.Terminal() && !a.verbose {
+// tellOutcome says what kept a certificate from being made. That another run is at
+// work, or that it is not yet time to try again, is no news for cron: the status says it.
+func (a *app) tellOutcome(err error) {
+	switch {
+	case is[*issue.HeldError](err):
 		a.report.Note(err.Error())
-		return
+	case is[*atomicfile.LockedError](err) && !a.report.Terminal() && !a.verbose:
+	default:
+		a.tellError(err)
 	}
+}
+
+// tellError says what went wrong, and what might help.
+func (a *app) tellError(err error) {
 	for _, b := range blames(err) {
 		a.report.Error(b.text, b.notes...)
 	}

@@ -220,7 +220,7 @@ func (w *walk) failed(err error) {
 		w.first = err
 	}
 	w.statuses = append(w.statuses, exitStatus(err))
-	w.tellError(err)
+	w.tellOutcome(err)
 }
 
 // failLine tells what went wrong with a line, if anything did; what is wrong with a

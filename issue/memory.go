@@ -9,6 +9,7 @@ import (
 
 	"arid/acme"
 	"arid/certs"
+	"arid/hooks"
 	"arid/internal/atomicfile"
 	"arid/renew"
 )
@@ -88,9 +89,10 @@ func (r *run) owedUntil() time.Time {
 }
 
 // failed remembers an attempt that did not work, and what the CA asked for with it.
-// What the run was told to end in is not one.
+// What the run was told to end in is not one, nor is trouble on this host, which
+// costs nobody else anything.
 func (r *run) failed(ctx context.Context, err error) {
-	if err == nil || r.Memory == nil || ctx.Err() != nil {
+	if err == nil || r.Memory == nil || ctx.Err() != nil || !costs(err) {
 		return
 	}
 	now := r.Now.Add(time.Since(r.began))
@@ -120,6 +122,14 @@ func (r *run) failed(ctx context.Context, err error) {
 	if err := r.Certificate.SaveState(r.state); err != nil {
 		r.tell(StepWarning, "state: %v", err)
 	}
+}
+
+// costs says whether a failure comes from the CA, from its look at the names, or
+// from a hook.
+func costs(err error) bool {
+	return is[*acme.Problem](err) || is[*acme.TemporaryError](err) || is[*acme.ProtocolError](err) ||
+		is[*ValidationError](err) || is[*OrderError](err) || is[*OfferError](err) ||
+		is[*hooks.ExitError](err) || is[*hooks.TimeoutError](err)
 }
 
 // askWhen asks the CA when it wants the live certificate renewed (RFC 9773), where it
