@@ -30,22 +30,19 @@ type Account struct {
 // §7.3), and signs with it from then on. OnlyReturnExisting where there is none
 // gives the *Problem "accountDoesNotExist".
 func (c *Client) NewAccount(ctx context.Context, key crypto.Signer, r AccountRequest) (*Account, error) {
-	d, err := c.Directory(ctx)
-	if err != nil {
-		return nil, err
-	}
 	payload := struct {
 		Contact    []string        `json:"contact,omitempty"`
 		Agreed     bool            `json:"termsOfServiceAgreed,omitempty"`
 		OnlyReturn bool            `json:"onlyReturnExisting,omitempty"`
 		EAB        json.RawMessage `json:"externalAccountBinding,omitempty"`
 	}{r.Contact, r.TermsOfServiceAgreed, r.OnlyReturnExisting, nil}
-	if r.EAB != nil {
-		if payload.EAB, err = r.EAB.sign(key.Public(), d.NewAccount); err != nil {
-			return nil, err
-		}
-	}
-	reply, err := c.postAs(ctx, account{key: key}, "new account", d.NewAccount, payload)
+	reply, err := c.send(ctx, &call{what: "new account", member: newAccount, account: account{key: key},
+		payloadAt: func(url string) (_ []byte, err error) {
+			if r.EAB != nil {
+				payload.EAB, err = r.EAB.sign(key.Public(), url)
+			}
+			return encode(payload), err
+		}})
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +100,7 @@ var deactivated = struct {
 
 func (c *Client) changeAccount(ctx context.Context, what string, payload any) (*Account, error) {
 	who := c.signer()
-	r, err := c.postAs(ctx, who, what, who.url, payload)
+	r, err := c.send(ctx, &call{what: what, url: who.url, account: who, payload: encode(payload)})
 	if err != nil {
 		return nil, err
 	}

@@ -34,14 +34,11 @@ type Options struct {
 	UserAgent      string         // RFC 8555 §6.1 wants one; "arid" if empty
 	RequestTimeout time.Duration  // of a request, its body included; 0: 60 s
 	Trace          func(Exchange) // is told of every exchange, maybe from several goroutines at once; may be nil
-}
 
-// Exchange is one HTTP request and its reply. There are no secrets in it.
-type Exchange struct {
-	Method, URL string
-	Status      int // 0: no reply
-	Duration    time.Duration
-	Err         error // no whole reply came
+	// KnownDirectory is what DirectoryDocument gave in an earlier run; nil: none.
+	// It saves a request. What is no good is not used, and where it turns out not
+	// to hold any more the directory is fetched, once.
+	KnownDirectory []byte
 }
 
 // Client talks to one CA. It is safe for concurrent use.
@@ -51,10 +48,13 @@ type Client struct {
 	userAgent    string
 	timeout      time.Duration
 	trace        func(Exchange)
+	remembered   *Directory    // of an earlier run; nil: none
 	fetching     chan struct{} // held while the directory is being fetched
+	renewed      bool          // for who holds fetching: a new one was tried for
 
 	mu        sync.Mutex
-	directory *Directory
+	directory *Directory      // in force
+	document  []byte          // of it
 	origins   map[string]bool // where resources may be
 	nonces    []string
 	account   account
@@ -83,7 +83,7 @@ func New(directoryURL string, o Options) (*Client, error) {
 	if transport == nil {
 		transport = NewTransport(TransportOptions{})
 	}
-	return &Client{
+	c := &Client{
 		directoryURL: u,
 		http: &http.Client{
 			Transport:     transport,
@@ -94,7 +94,9 @@ func New(directoryURL string, o Options) (*Client, error) {
 		trace:     o.Trace,
 		fetching:  make(chan struct{}, 1),
 		origins:   map[string]bool{origin(u): true},
-	}, nil
+	}
+	c.remember(o.KnownDirectory)
+	return c, nil
 }
 
 // UseAccount says who signs from now on.
@@ -116,12 +118,19 @@ func (c *Client) signer() account {
 // call is one thing asked of the CA; it can take several requests.
 type call struct {
 	what    string // for errors: "new order"
-	method  string
+	method  string // "" is POST
 	url     string
 	payload []byte  // POST: empty, not nil, for POST-as-GET
 	account account // POST: who signs; with its key in the JWS where url is empty
 	accept  string
 	limit   int64 // of the body; 0: maxJSON
+
+	// A member of the directory is called instead of url, or what stands below
+	// it; payloadAt makes the payload where it depends on the URL. Both are set
+	// for each try: the directory may have moved.
+	member    *member
+	below     string
+	payloadAt func(url string) ([]byte, error)
 
 	// again says that it can be sent again although it may have been carried
 	// out: it changes nothing.
@@ -130,6 +139,7 @@ type call struct {
 	redirected bool // the caller deals with redirects
 
 	contentType string // of a body; "" is a JWS's
+	nonce       string // signed with, at this try
 }
 
 // reply is a whole reply.
@@ -151,41 +161,38 @@ func (c *Client) fetch(ctx context.Context, what, url string) (*reply, error) {
 
 // post sends a payload in the account's name.
 func (c *Client) post(ctx context.Context, what, url string, payload any) (*reply, error) {
-	return c.postAs(ctx, c.signer(), what, url, payload)
-}
-
-func (c *Client) postAs(ctx context.Context, who account, what, url string, payload any) (*reply, error) {
-	return c.send(ctx, &call{what: what, url: url, account: who, payload: encode(payload)})
+	return c.send(ctx, &call{what: what, url: url, account: c.signer(), payload: encode(payload)})
 }
 
 // send asks until there is an answer: a 2xx reply, a refusal (*Problem), or no
 // hope for now (*TemporaryError). What may be tried again, and when, is patience's
 // to say.
 func (c *Client) send(ctx context.Context, k *call) (*reply, error) {
-	if k.payload != nil {
-		if k.method = http.MethodPost; k.account.key == nil {
-			return nil, fmt.Errorf("%s: %w", k.what, errNoAccount)
-		}
-		// The directory says where objects of the CA may be, and nonces.
-		if _, err := c.Directory(ctx); err != nil {
-			return nil, err
-		}
-		if _, err := c.checkResource(k.url); err != nil {
-			return nil, &ProtocolError{URL: k.url, What: "this URL is refused", Err: err, call: k.what}
-		}
+	if k.method = cmp.Or(k.method, http.MethodPost); k.method == http.MethodPost && k.account.key == nil {
+		return nil, fmt.Errorf("%s: %w", k.what, errNoAccount)
 	}
 	var p patience
 	for {
+		by, err := c.aim(ctx, k)
+		if err != nil {
+			return nil, err
+		}
 		if ctx.Err() != nil {
 			return nil, ended(ctx, k.name())
 		}
 		if p.nonce == "" && k.payload != nil {
-			var err error
 			if p.nonce, err = c.nonce(ctx); err != nil {
 				return nil, err
 			}
+			continue // the directory may be another one now
 		}
 		r, err := c.attempt(ctx, k, p.nonce)
+		if c.moved(ctx, k, by, r, err) {
+			if err == nil { // else the nonce has not been sent
+				p.nonce = ""
+			}
+			continue
+		}
 		if err == nil && (r.status/100 == 2 || r.status/100 == 3 && k.redirected) {
 			return r, nil
 		}
@@ -202,6 +209,7 @@ func (c *Client) send(ctx context.Context, k *call) (*reply, error) {
 func (c *Client) attempt(ctx context.Context, k *call, nonce string) (_ *reply, err error) {
 	var body []byte
 	if k.payload != nil {
+		k.nonce = nonce
 		if body, err = sign(k.account, nonce, k.url, k.payload); err != nil {
 			return nil, fmt.Errorf("%s: %w", k.what, err)
 		}
@@ -223,15 +231,15 @@ func (k *call) name() string { return k.what + " " + quote(k.url, maxURLShown) }
 // *TemporaryError, *ProtocolError, or those of the caller's context.
 func (c *Client) exchange(ctx context.Context, k *call, body []byte) (_ *reply, err error) {
 	r := &reply{call: k}
+	var connected, newConnection atomic.Bool
 	if c.trace != nil {
 		began := time.Now()
-		defer func() { c.trace(Exchange{k.method, k.url, r.status, time.Since(began), err}) }()
+		defer func() { c.trace(r.traced(began, len(body), newConnection.Load(), err)) }()
 	}
 	own, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	var connected atomic.Bool
 	request, err := c.request(httptrace.WithClientTrace(own, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+		GotConn: func(got httptrace.GotConnInfo) { connected.Store(true); newConnection.Store(!got.Reused) },
 	}), k, body)
 	if err != nil {
 		return nil, r.wrong("no request can be made", err)
@@ -252,9 +260,11 @@ func (c *Client) exchange(ctx context.Context, k *call, body []byte) (_ *reply, 
 	case own.Err() != nil:
 		return nil, &TemporaryError{What: k.name(), Err: fmt.Errorf("no whole answer within %s", c.timeout), lost: true}
 	case !connected.Load() && isTLS(err):
-		return nil, &TemporaryError{What: k.name(), Err: explain(err), settled: true}
+		return nil, &TemporaryError{What: k.name(), Err: explain(err), settled: true, unconnected: true}
 	}
-	return nil, &TemporaryError{What: k.name(), Err: explain(err), lost: connected.Load() || !unsent(err)}
+	_, tells := c.http.Transport.(*http.Transport) // of every connection, before it is used
+	return nil, &TemporaryError{What: k.name(), Err: explain(err), lost: connected.Load() || !unsent(err),
+		unconnected: !connected.Load() && (tells || unsent(err))}
 }
 
 func (c *Client) request(ctx context.Context, k *call, body []byte) (*http.Request, error) {

@@ -50,9 +50,15 @@ type TemporaryError struct {
 	Until time.Time
 	Err   error
 
-	lost    bool // the request may have been carried out all the same
-	settled bool // trying again at once would end the same
+	lost        bool // the request may have been carried out all the same
+	settled     bool // trying again at once would end the same
+	unconnected bool // there was no connection to send it over
+	wholeCA     bool
 }
+
+// WholeCA says whose wait it is where Until is set: that of everything asked of
+// this CA, else of the one certificate, or set of names, that it was about.
+func (e *TemporaryError) WholeCA() bool { return e.wholeCA }
 
 func (e *TemporaryError) Error() string {
 	text := e.What

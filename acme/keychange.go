@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"encoding/json"
-	"fmt"
 
 	jose "github.com/go-jose/go-jose/v4"
 )
@@ -13,29 +12,18 @@ import (
 // from then on. After a *TemporaryError nobody knows which key the CA holds:
 // NewAccount with OnlyReturnExisting tells.
 func (c *Client) ChangeKey(ctx context.Context, key crypto.Signer) error {
-	d, err := c.Directory(ctx)
-	if err != nil {
-		return err
-	}
-	if d.KeyChange == "" {
-		return c.lacks("keyChange")
-	}
 	who := c.signer()
-	if who.key == nil {
-		return fmt.Errorf("key change: %w", errNoAccount)
+	inner := func(url string) ([]byte, error) {
+		old, err := (&jose.JSONWebKey{Key: who.key.Public()}).MarshalJSON()
+		if err != nil {
+			return nil, err
+		}
+		return sign(account{key: key}, "", url, encode(struct {
+			Account string          `json:"account"`
+			OldKey  json.RawMessage `json:"oldKey"`
+		}{who.url, old}))
 	}
-	old, err := (&jose.JSONWebKey{Key: who.key.Public()}).MarshalJSON()
-	if err != nil {
-		return err
-	}
-	inner, err := sign(account{key: key}, "", d.KeyChange, encode(struct {
-		Account string          `json:"account"`
-		OldKey  json.RawMessage `json:"oldKey"`
-	}{who.url, old}))
-	if err != nil {
-		return err
-	}
-	if _, err := c.postAs(ctx, who, "key change", d.KeyChange, json.RawMessage(inner)); err != nil {
+	if _, err := c.send(ctx, &call{what: "key change", member: keyChange, account: who, payloadAt: inner}); err != nil {
 		return err
 	}
 	c.UseAccount(key, who.url)

@@ -39,7 +39,7 @@ func (c *Client) FetchEAB(ctx context.Context, endpoint, address string) (kid, k
 		return "", "", err
 	}
 	if r.status == http.StatusTooManyRequests || r.status >= 500 {
-		return "", "", &TemporaryError{What: r.call.name(), Until: r.retryAfter, Err: fmt.Errorf("HTTP status %d", r.status)}
+		return "", "", &TemporaryError{What: r.call.name(), Until: r.retryAfter, wholeCA: true, Err: fmt.Errorf("HTTP status %d", r.status)}
 	}
 	var in struct {
 		KID   string          `json:"eab_kid"`

@@ -16,11 +16,7 @@ func (c *Client) nonce(ctx context.Context) (string, error) {
 	if n := c.takeNonce(); n != "" {
 		return n, nil
 	}
-	d, err := c.Directory(ctx)
-	if err != nil {
-		return "", err
-	}
-	r, err := c.send(ctx, &call{what: "new nonce", method: http.MethodHead, url: d.NewNonce, again: true})
+	r, err := c.send(ctx, &call{what: "new nonce", method: http.MethodHead, member: newNonce, again: true})
 	if err != nil {
 		var temporary *TemporaryError
 		if errors.As(err, &temporary) {

@@ -65,17 +65,14 @@ type Order struct {
 // NewOrder orders a certificate. It is sent once: after a lost connection nobody
 // knows whether there is an order, and the error is a *TemporaryError.
 func (c *Client) NewOrder(ctx context.Context, request OrderRequest) (*Order, error) {
-	d, err := c.Directory(ctx)
-	if err != nil {
-		return nil, err
-	}
-	r, err := c.post(ctx, "new order", d.NewOrder, struct {
+	payload := encode(struct {
 		Identifiers []Identifier `json:"identifiers"`
 		Profile     string       `json:"profile,omitempty"`
 		Replaces    string       `json:"replaces,omitempty"`
 		NotBefore   string       `json:"notBefore,omitempty"`
 		NotAfter    string       `json:"notAfter,omitempty"`
 	}{request.Identifiers, request.Profile, request.Replaces, stamp(request.NotBefore), stamp(request.NotAfter)})
+	r, err := c.send(ctx, &call{what: "new order", member: newOrder, account: c.signer(), payload: payload})
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func (p *patience) after(ctx context.Context, k *call, r *reply, err error) (tim
 	case r.status < 400:
 		return 0, r.wrong(fmt.Sprintf("HTTP status %d", r.status), nil)
 	case r.status == http.StatusTooManyRequests, r.status == http.StatusServiceUnavailable, refusal.Short() == "rateLimited":
-		later := &TemporaryError{What: "not now", Until: r.retryAfter, Err: refusal}
+		later := &TemporaryError{What: "not now", Until: r.retryAfter, Err: refusal, wholeCA: k.ofCA() || r.status == http.StatusServiceUnavailable}
 		switch {
 		case !later.Until.IsZero():
 			return p.asked(ctx, later)
@@ -49,13 +49,23 @@ func (p *patience) after(ctx context.Context, k *call, r *reply, err error) (tim
 		}
 		return 0, later // a limit without a time: asking again makes it worse
 	case r.status >= 500:
-		trouble := &TemporaryError{What: "the CA has trouble", Until: r.retryAfter, Err: refusal, lost: true}
+		trouble := &TemporaryError{What: "the CA has trouble", Until: r.retryAfter, Err: refusal, lost: true, wholeCA: k.ofCA()}
 		if k.again && !trouble.Until.IsZero() {
 			return p.asked(ctx, trouble)
 		}
 		return p.failure(ctx, k, trouble)
 	}
 	return 0, refusal
+}
+
+// ofCA says that the call is no concern of one certificate alone: put off, others
+// are put off too.
+func (k *call) ofCA() bool {
+	switch k.what {
+	case "directory", "new nonce", "new account", "account", "account update", "account deactivation", "key change":
+		return true
+	}
+	return false
 }
 
 // failure is a lost connection or a CA in trouble. A signed request that may

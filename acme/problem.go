@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -103,6 +104,56 @@ func (p *Problem) reason(max int) string {
 		text += " (" + clean(short, 64) + ")"
 	}
 	return text
+}
+
+// maxLink is how long a link may be; those that unpause an account have 1 KiB.
+const maxLink = 4 << 10
+
+// Link is where the CA explains itself to people: the first https URL in the
+// detail, the instance, or a Link header of relation "help" (RFC 8555 §6.7). It
+// is printable ASCII, and empty where there is none such.
+func (p *Problem) Link() string {
+	for rest := p.Detail; ; {
+		_, after, found := strings.Cut(rest, "https://")
+		if !found {
+			break
+		}
+		end := strings.IndexFunc(after, func(r rune) bool { return r <= ' ' || strings.ContainsRune(notInURLs, r) })
+		if end < 0 {
+			end = len(after)
+		}
+		if link := "https://" + strings.TrimRight(after[:end], ".,;:!?')]*"); isLink(link) {
+			return link
+		}
+		rest = after[end:]
+	}
+	if isLink(p.Instance) {
+		return p.Instance
+	}
+	page, err := url.Parse(p.URL)
+	if err != nil {
+		return ""
+	}
+	for _, link := range links(page, p.Header.Values("Link"), "help", maxAlternates) {
+		if isLink(link) {
+			return link
+		}
+	}
+	return ""
+}
+
+// notInURLs are printable characters that no URL has (RFC 3986).
+const notInURLs = "\"<>\\^`{|}"
+
+// isLink says that it is a whole https URL, fit to be shown.
+func isLink(text string) bool {
+	for _, c := range []byte(text) {
+		if c <= ' ' || c > '~' || strings.IndexByte(notInURLs, c) >= 0 {
+			return false
+		}
+	}
+	u, err := url.Parse(text)
+	return err == nil && len(text) <= maxLink && u.Scheme == "https" && u.Opaque == "" && u.User == nil && isHost(u)
 }
 
 type problemDocument struct {

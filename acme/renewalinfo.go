@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -39,9 +38,11 @@ func (c *Client) FetchRenewalInfo(ctx context.Context, id string) (*RenewalInfo,
 	if err != nil || d.RenewalInfo == "" || id == "" {
 		return nil, err
 	}
-	url := strings.TrimSuffix(d.RenewalInfo, "/") + "/" + id
-	r, err := c.send(ctx, &call{what: "renewal info", method: http.MethodGet, url: url, again: true})
+	r, err := c.send(ctx, &call{what: "renewal info", method: http.MethodGet, member: renewalInfo, below: id, again: true})
 	if err != nil {
+		if d := c.inForce(); d.RenewalInfo == "" { // it had one, as was remembered
+			return nil, nil
+		}
 		return nil, err
 	}
 	var in struct {

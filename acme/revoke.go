@@ -12,13 +12,6 @@ import (
 // is needed. reason is RFC 5280's code, -1 leaves it out. One revoked before
 // gives the *Problem "alreadyRevoked".
 func (c *Client) Revoke(ctx context.Context, cert *x509.Certificate, reason int, key crypto.Signer) error {
-	d, err := c.Directory(ctx)
-	if err != nil {
-		return err
-	}
-	if d.RevokeCert == "" {
-		return c.lacks("revokeCert")
-	}
 	payload := map[string]any{"certificate": base64.RawURLEncoding.EncodeToString(cert.Raw)}
 	if reason >= 0 {
 		payload["reason"] = reason
@@ -27,11 +20,6 @@ func (c *Client) Revoke(ctx context.Context, cert *x509.Certificate, reason int,
 	if key != nil {
 		who = account{key: key}
 	}
-	_, err = c.postAs(ctx, who, "revocation", d.RevokeCert, payload)
+	_, err := c.send(ctx, &call{what: "revocation", member: revokeCert, account: who, payload: encode(payload)})
 	return err
-}
-
-// lacks is the error for a member that the directory does not have.
-func (c *Client) lacks(member string) error {
-	return &ProtocolError{URL: c.directoryURL.String(), What: "it has no member " + member, call: "directory"}
 }

@@ -26,6 +26,7 @@ type quirks struct {
 	chain        []func([][]byte) [][]byte
 	kinds        map[string]*kindQuirks
 	aliases      map[string]string // path -> kind, where redirects lead
+	gone         int               // status of Unknown, 0 for a fault
 }
 
 // kindQuirks are those of one kind of request.
@@ -201,6 +202,22 @@ func (ca *CA) redirected(q *request) *reply {
 		r.status = http.StatusTemporaryRedirect
 	}
 	return r.at(to)
+}
+
+// Gone answers Unknown paths with that status, as those that something has left.
+// To ask for them is no fault then.
+func (ca *CA) Gone(status int) *CA {
+	return ca.with(func() { ca.quirks.gone = status })
+}
+
+// left is the refusal for a path where nothing stands.
+func (ca *CA) left() *Problem {
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	if ca.quirks.gone != 0 {
+		return refuse(ca.quirks.gone, "malformed", "nothing stands here any more")
+	}
+	return fault(404, "malformed", "nothing stands here")
 }
 
 // change lets f alter each reply of that kind, problems too.

@@ -131,7 +131,7 @@ func (ca *CA) handle(q *request) (*reply, *Problem) {
 	case Directory, Nonce, RenewalInfo, Terms:
 		return ca.get(q)
 	case Unknown:
-		return nil, fault(404, "malformed", "nothing stands here")
+		return nil, ca.left()
 	}
 	if q.http.Method != http.MethodPost {
 		p := fault(405, "malformed", "%s where only POST is allowed (RFC 8555 §6.3)", q.http.Method)

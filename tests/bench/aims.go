@@ -58,6 +58,13 @@ func aims(ours, floor results, bin string) (list []aim) {
 	both("nonces", near, func(f, to *figures) {
 		list = append(list, aim{"half of the nonces refused: requests beside the floor", 1.5, f.requests() / to.requests(), "×"})
 	})
+	if f := ours["thousand"][near]; f.good() {
+		list = append(list, aim{"1000 certificates, none due: CPU", 120, ms(f.cpu()), "ms"},
+			aim{"1000 certificates, none due: peak memory", 30, f.memory(), "MB"})
+	}
+	if f := ours["tenthousand"][near]; f.good() {
+		list = append(list, aim{"10,000 certificates, none due: wall", 1, f.wall().Seconds(), "s"})
+	}
 	if f := ours["start"][near]; f.good() {
 		list = append(list, aim{"start-up: CPU", 10, ms(f.cpu()), "ms"})
 		if info, err := os.Stat(filepath.Join(bin, ourName)); err == nil {

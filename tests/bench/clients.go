@@ -31,7 +31,7 @@ type client struct {
 	register func(p place) []command
 	sign     func(p place, names []string) command
 	again    func(p place, names []string) command // when the certificate is not due
-	daily    func(p place, tree string) command    // over a tree of dehydrated's that is not due
+	daily    func(p place, tree string) command    // over a tree of dehydrated's that is not due; nil: it has no domains.txt
 	lacks    string                                // why there is no again
 	files    func(p place, name string) [2]string  // chain and key
 }

@@ -152,7 +152,9 @@ func (b *bench) all(ctx context.Context, out io.Writer, scenarios []scenario, cl
 func (b *bench) rounds(ctx context.Context, s *scenario, clients []*client, roundTrip time.Duration) []*figures {
 	var all []*figures
 	for _, c := range clients {
-		all = append(all, &figures{client: c, varied: s.validations != nil})
+		if s.kind != daily || c.daily != nil {
+			all = append(all, &figures{client: c, varied: s.validations != nil})
+		}
 	}
 	for again := true; again; {
 		again = false

@@ -58,6 +58,9 @@ func (f *figures) first() time.Duration {
 // guessed says whether the figures are from a part; one look at that is enough.
 func (f *figures) guessed() bool { return len(f.samples) > 0 && f.samples[0].guessed }
 
+// ours says whether it is arid or the floor.
+func (f *figures) ours() bool { return f.client.version == "" }
+
 // good says whether there is anything to compare with.
 func (f *figures) good() bool { return f != nil && len(f.samples) > 0 && len(f.failures) == 0 }
 
@@ -101,13 +104,11 @@ func printTable(w io.Writer, title string, all []*figures) {
 			rows = append(rows, dashes(name))
 			notes = append(notes, fmt.Sprintf("%s: %s", name, f.lacks))
 			continue
-		case len(f.failures) > 0:
+		case len(f.failures) > 0 && f.ours():
 			notes = append(notes, fmt.Sprintf("%s: FAILED %d of %d: %v", name, len(f.failures), len(f.failures)+len(f.samples), f.failures[0]))
 		}
 		if len(f.samples) == 0 {
-			row := dashes(name)
-			row[1] = "FAILED"
-			rows = append(rows, row)
+			rows = append(rows, dashes(name))
 			continue
 		}
 		rows = append(rows, f.row(floor, best))
@@ -130,7 +131,7 @@ func (f *figures) row(floor, best *figures) []string {
 	if f.guessed() {
 		about = "~"
 	}
-	if len(f.failures) > 0 {
+	if len(f.failures) > 0 && f.ours() {
 		runs = fmt.Sprintf("%d, and %d FAILED", len(f.samples), len(f.failures))
 	}
 	processes, programs := "–", "–"
