@@ -70,7 +70,11 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 		if c.memory, err = store.Memory(); err != nil {
 			a.report.Warning(err.Error())
 		}
-		o.KnownDirectory = c.memory.Directory(time.Now())
+		// What a remembered directory says of terms and profiles may be old: it is for
+		// those who have an account and want none of them.
+		if known, err := store.Open(); err == nil && known.URL != "" && a.settings.Value("ACME_PROFILE") == "" {
+			o.KnownDirectory = c.memory.Directory(time.Now())
+		}
 	}
 	c.client, err = acme.New(url, o)
 	return c, err

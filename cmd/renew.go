@@ -232,7 +232,10 @@ func (w *walk) failLine(ctx context.Context, line *config.Line, err error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	failure := w.session.broken() // which is the same for all
+	failure := w.session.broken() // which is the same for all, and told once
+	if failure && w.stop {
+		return
+	}
 	w.stop = w.stop || w.flags.failFast || failure
 	if _, told := w.same[err.Error()]; told {
 		w.same[err.Error()]++
