@@ -68,6 +68,16 @@ type Facts struct {
 	Changed  []string // settings the user set that differ from the live certificate
 
 	NotBefore, NotAfter time.Time // of the leaf
+
+	Suggested   time.Time // when the CA wants this leaf renewed (Window.Instant); zero: it suggests nothing
+	Explanation string    // URL where the CA tells why, as it came; may be empty
+
+	ID          string // what the waits after failures are spread by: the certificate's alias
+	Failures    int    // in a row, since the last success
+	LastFailure time.Time
+
+	HoldUntil time.Time // the CA asked for a pause until then, for these names or altogether; zero: it did not
+	HoldWhy   string    // why, in our words: text of the CA's in it is quoted already
 }
 
 // Decision is the answer: whether the certificate is due, why, and otherwise
@@ -76,11 +86,47 @@ type Decision struct {
 	Due    bool
 	Reason string
 	At     time.Time // zero if the reason is not the time
+	ByCA   bool      // At is the CA's suggestion
+
+	Held  bool      // it is due, but not to be tried before Until
+	Until time.Time // zero unless Held
 }
 
 // Due decides for one certificate at one moment. Names count as sets: another
-// order of the same names is the same certificate.
+// order of the same names is the same certificate. Force makes it due and lets
+// it be tried although attempts failed, but not against a pause that the CA
+// asked for.
 func Due(now time.Time, f Facts, p Policy) Decision {
+	at, byCA := moment(f, p)
+	d := decide(now, at, byCA, f)
+	if !d.Due {
+		return d
+	}
+	if until, why := pause(now, at, f); until.After(now) {
+		d.Held, d.Until = true, until
+		d.Reason += "; not tried before " + stamp(until) + ": " + why
+	}
+	return d
+}
+
+// moment is when a certificate is due by time, and whether that is the CA's
+// suggestion: instead of the share of the lifetime, or where it is earlier than
+// the user's own rule. A suggestion outside the lifetime is none, so that no CA's
+// slip keeps a certificate from being renewed or has each new one renewed at once.
+func moment(f Facts, p Policy) (at time.Time, byCA bool) {
+	at = p.At(f.NotBefore, f.NotAfter)
+	s := f.Suggested
+	if s.IsZero() || !s.After(f.NotBefore) || !s.Before(f.NotAfter) {
+		return at, false
+	}
+	if p == (Policy{}) || s.Before(at) {
+		return s, true
+	}
+	return at, false
+}
+
+// decide tells whether a certificate is due that is due by time at the moment at.
+func decide(now, at time.Time, byCA bool, f Facts) Decision {
 	switch {
 	case f.Unusable != "":
 		return Decision{Due: true, Reason: f.Unusable}
@@ -93,14 +139,36 @@ func Due(now time.Time, f Facts, p Policy) Decision {
 	case f.Force:
 		return Decision{Due: true, Reason: "forced"}
 	}
-	at := p.At(f.NotBefore, f.NotAfter)
+	d := Decision{Due: !now.Before(at) || !now.Before(f.NotAfter), At: at, ByCA: byCA}
 	switch {
 	case !now.Before(f.NotAfter):
-		return Decision{Due: true, Reason: "it expired at " + f.NotAfter.UTC().Format(time.RFC3339), At: at}
-	case !now.Before(at):
-		return Decision{Due: true, Reason: "it expires at " + f.NotAfter.UTC().Format(time.RFC3339), At: at}
+		d.Reason = "it expired at " + stamp(f.NotAfter)
+	case d.Due && byCA:
+		d.Reason = "the CA suggests renewing it since " + stamp(at)
+		if f.Explanation != "" {
+			d.Reason += ": " + quote(f.Explanation)
+		}
+	case d.Due:
+		d.Reason = "it expires at " + stamp(f.NotAfter)
+	case byCA:
+		d.Reason = "not due before " + stamp(at) + " (as the CA suggests)"
+	default:
+		d.Reason = "not due before " + stamp(at)
 	}
-	return Decision{Reason: "not due before " + at.UTC().Format(time.RFC3339), At: at}
+	return d
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// quote puts text of the CA's into a reason: escaped, in quotes, and cut where it
+// would take more than 200 bytes.
+func quote(text string) string {
+	const most = 200
+	shown := strconv.QuoteToASCII(text)
+	for cut := text; len(shown) > most; shown = strconv.QuoteToASCII(cut + "...") {
+		cut = cut[:min(len(cut)-1, most)]
+	}
+	return shown
 }
 
 func sameSet(a, b []string) bool {
