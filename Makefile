@@ -5,7 +5,8 @@
 # make clean
 
 VERSION != git describe --tags --always --dirty 2>/dev/null || echo unknown
-GOBUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X arid/cmd.version=$(VERSION)'
+RELEASED != git log -1 --format=%ct 2>/dev/null || echo 0
+GOBUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X arid/cmd.version=$(VERSION) -X arid/cmd.released=$(RELEASED)'
 
 all:
 	$(GOBUILD) -o arid .

@@ -79,6 +79,10 @@ func (s *Store) Lost(err error) error {
 // this run is removed again, and its folder if nothing else is in it; after
 // a network failure it stays, as the account may exist.
 func (s *Store) Ensure(ctx context.Context, c *acme.Client, r Registration) (a *Account, created bool, err error) {
+	if s.Turn != nil {
+		s.Turn.Lock()
+		defer s.Turn.Unlock()
+	}
 	a, err = s.Open()
 	if err != nil {
 		return nil, false, err

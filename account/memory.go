@@ -1,6 +1,7 @@
 package account
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -92,14 +93,25 @@ func (m *Memory) read() (*statefile.File, error) {
 func (m *Memory) change(do func(*memory)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if !exists(m.store.Path()) {
+		do(&m.known)
+		return nil
+	}
+	unlock, err := atomicfile.Lock(context.Background(), m.store.inFolder(lockName), time.Second)
+	if err != nil {
+		do(&m.known)
+		return err
+	}
+	defer unlock()
+	m.store.sweep()
 	file, err := m.read()
+	do(&m.known)
 	if file == nil {
 		return err
 	}
-	do(&m.known)
 	m.known.Schema = memorySchema
 	text, err := file.Write(m.known)
-	if err != nil || text == nil || !exists(m.store.Path()) {
+	if err != nil || text == nil {
 		return err
 	}
 	return m.store.write(m.store.inFolder(memoryName), text)

@@ -24,6 +24,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"arid/internal/atomicfile"
@@ -51,6 +52,10 @@ type Store struct {
 	// address (acme.Client.FetchEAB); "" is nowhere.
 	NeedsEAB bool
 	MailEAB  string
+
+	// Turn is held while the account is looked up or made, so that those who work
+	// side by side do it one after another. Nil: nobody does.
+	Turn *sync.Mutex
 }
 
 // Account is what the disk knows of an account.

@@ -51,6 +51,7 @@ type Failed struct {
 	Last     time.Time `json:"last"`
 	Status   int       `json:"status"` // that arid ended with
 	Error    string    `json:"error"`
+	Request  string    `json:"request"` // a digest of what was asked for: another request is not held back
 }
 
 // Hold is what the CA asked for with a Retry-After: not these names before Until.

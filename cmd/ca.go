@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,7 +48,7 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 	if err != nil {
 		return nil, err
 	}
-	store := account.Store{Dir: a.path("ACCOUNTDIR"), CA: url, KeyFile: a.path("ACCOUNT_KEY"), Base: a.path("BASEDIR")}
+	store := account.Store{Dir: a.path("ACCOUNTDIR"), CA: url, KeyFile: a.path("ACCOUNT_KEY"), Base: a.path("BASEDIR"), Turn: new(sync.Mutex)}
 	store.NeedsEAB, store.MailEAB = config.CAAccounts(url)
 	told := len(a.settings.Warnings())
 	if err := a.settings.LoadAccountConfig(ctx, store.Path()); err != nil {

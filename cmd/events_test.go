@@ -36,7 +36,7 @@ func TestTheFrameOfARun(t *testing.T) {
 	log := w.withLog("")
 	w.domains("a.test", "b.test > second")
 	w.ca.FailValidation("b.test", "connection", "nobody there")
-	w.must(1, "renew", "--accept-terms")
+	w.must(1, "renew", "--accept-terms", "--parallel", "1")
 	calls := w.logged(log)
 	if !strings.HasPrefix(calls, "startup_hook  (1) /\ngenerate_csr a.test (4) /\n") ||
 		!strings.HasSuffix(calls, "exit_hook  (2) a.test/second\n") || strings.Count(calls, "_hook ") != 2 {

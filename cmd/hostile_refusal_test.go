@@ -141,6 +141,7 @@ func TestHostileTalkReachesHooksAsData(t *testing.T) {
 	if strings.Count(talk, "\n") > 2 {
 		t.Errorf("stderr %q", talk)
 	}
+	w.later()
 	w.ca.Calm().FailValidation("a.test", "unauthorized", evil)
 	w.must(1, "sign", "-k", hook, "a.test")
 	if _, err := os.Stat(canary); err == nil {

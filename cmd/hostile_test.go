@@ -116,6 +116,7 @@ func newSiege(t *testing.T, a attack, v variant) *siege {
 	if v == csrOnly {
 		s.stdin = s.csr()
 	}
+	s.forget()
 	return s
 }
 
@@ -281,9 +282,9 @@ func (s *siege) checkTalk(status int) {
 func (s *siege) checkTree(before map[string]string, status int) {
 	s.t.Helper()
 	after := snapshot(s.t, s.dir)
-	var mayChange []string
+	account := filepath.Join("base/accounts", filepath.Base(s.accountDir()))
+	mayChange := []string{account + "/state.json"}
 	if s.newcomer {
-		account := filepath.Join("base/accounts", filepath.Base(s.accountDir()))
 		mayChange = append(mayChange, "base", "base/accounts", account, account+"/.arid.lock", account+"/account_key.pem")
 		if s.ca.Accounts() > 0 {
 			mayChange = append(mayChange, account+"/account_id.json", account+"/registration_info.json")
@@ -336,6 +337,8 @@ func (s *siege) checkProduct(out string) {
 func (s *siege) next() {
 	s.t.Helper()
 	time.Sleep(24 * time.Hour)
+	s.later()
+	s.forget() // a Retry-After of a year
 	s.ca.Calm()
 	if s.heal != nil {
 		s.heal(s.ca)

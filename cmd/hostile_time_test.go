@@ -250,7 +250,7 @@ func TestTLSOfTheCA(t *testing.T) {
 			if n := len(w.ca.Requests()) - asked; n > 0 {
 				t.Errorf("%d requests", n)
 			}
-			if after := tree(t, w.base); strings.Count(after, "\n") > strings.Count(before, "\n")+3 { // certs, alias, lock
+			if after := tree(t, w.base); strings.Count(after, "\n-")+strings.Count(after, "\nd") > strings.Count(before, "\n-")+strings.Count(before, "\nd")+4 { // certs, alias, lock, state
 				t.Errorf("made:\n%s", after)
 			}
 		})

@@ -609,6 +609,7 @@ var situations = map[string]func(t *testing.T) *bench{
 		if err := os.Remove(broken); err != nil {
 			t.Fatal(err)
 		}
+		later(t, b.base())
 		b.again = []string{}
 		b.keep()
 		return b

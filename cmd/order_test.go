@@ -19,6 +19,8 @@ func (w *world) leaveOpen(args ...string) {
 	w.t.Helper()
 	w.ca.Problem(fakeca.Finalize, 503, "", "busy", 1, "Retry-After: 3600")
 	w.must(75, append([]string{"sign", "--accept-terms"}, args...)...)
+	w.later()
+	w.forget()
 }
 
 func (w *world) live(alias string) *certs.Live {
@@ -122,6 +124,7 @@ func TestCertificateIsKeptAtTheCAWhereAnAlternateCannotBeHad(t *testing.T) {
 		t.Errorf("it does not tell why: %s", stderr)
 	}
 	w.ca.Calm()
+	w.later()
 	w.must(0, args...)
 	if n := w.ca.NewOrders(); n != 1 {
 		t.Errorf("%d orders, want 1", n)

@@ -53,6 +53,7 @@ type plan struct {
 func (a *app) plan(f *orderFlags, authority *ca) (*plan, error) {
 	p := &plan{app: a, usable: map[string]error{}}
 	r := &p.common
+	r.Built = built()
 	r.Now, r.Force, r.Insist, r.Tell = time.Now(), f.force, f.force, a.tell
 	if authority != nil {
 		r.CA, r.TestCA, r.Client, r.Account = authority.url, authority.test, authority.client, authority.store

@@ -269,10 +269,18 @@ func TestAFailedDeployIsOwedAndRepeated(t *testing.T) {
 			t.Errorf("stderr %q", talk)
 		}
 		orders := w.ca.NewOrders()
+		if _, talk := w.must(10, "sign", "-k", hook, "a.test"); talk != "" {
+			t.Errorf("it is not yet time, and stderr is %q", talk)
+		}
+		if calls, _ := os.ReadFile(log); strings.Count(string(calls), event) != 1 {
+			t.Errorf("it is not yet time, and %s was called:\n%s", event, calls)
+		}
+		w.later()
 		if _, talk := w.must(10, "sign", "-k", hook, "a.test"); strings.Contains(talk, "deployed") {
 			t.Errorf("it failed again, and stderr is %q", talk)
 		}
 		os.Remove(broken)
+		w.later()
 		w.must(0, "sign", "-k", hook, "a.test")
 		calls, _ := os.ReadFile(log)
 		if got := strings.Count(string(calls), event); got != 3 {

@@ -2,12 +2,24 @@ package cmd
 
 import (
 	"runtime"
+	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 )
 
-// version is stamped by the Makefile.
-var version = "dev"
+// Stamped by the Makefile: which version this is, and when its last change was
+// made, in seconds since 1970; "" is not known.
+var version, released = "dev", ""
+
+// built is when this arid was released; the zero time where nobody said.
+func built() time.Time {
+	seconds, err := strconv.ParseInt(released, 10, 64)
+	if err != nil || seconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0)
+}
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{

@@ -3,6 +3,7 @@ package cmd_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -127,4 +128,46 @@ func tree(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// later lets the time be over that arid waits after failures, or that a CA asked for.
+func (w *world) later() {
+	w.t.Helper()
+	later(w.t, w.base)
+}
+
+func later(t *testing.T, base string) {
+	t.Helper()
+	files, _ := filepath.Glob(filepath.Join(base, "certs/*/state.json"))
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		var state map[string]any
+		if err == nil {
+			err = json.Unmarshal(data, &state)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		delete(state, "failed")
+		delete(state, "hold")
+		if owed, ok := state["owed"].(map[string]any); ok {
+			delete(owed, "failed")
+		}
+		if data, err = json.Marshal(state); err == nil {
+			err = os.WriteFile(file, data, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// forget lets the CA be new: what was remembered of it goes.
+func (w *world) forget() {
+	files, _ := filepath.Glob(filepath.Join(w.base, "accounts/*/state.json"))
+	for _, file := range files {
+		if err := os.Remove(file); err != nil {
+			w.t.Fatal(err)
+		}
+	}
 }

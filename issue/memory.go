@@ -2,6 +2,8 @@ package issue
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -40,7 +42,7 @@ func (r *run) remembered(f *renew.Facts) {
 		return
 	}
 	f.ID = r.Certificate.Alias
-	if failed := r.state.Failed; failed != nil && !r.Insist {
+	if failed := r.state.Failed; failed != nil && !r.Insist && failed.Request == r.digest() {
 		f.Failures, f.LastFailure = failed.Attempts, failed.Last
 	}
 	if h := r.state.Hold; h != nil && h.CA == r.CA && sameNames(h.Names, r.Names) {
@@ -111,9 +113,9 @@ func (r *run) failed(ctx context.Context, err error) {
 	if r.state.Owed != nil {
 		place = &r.state.Owed.Failed
 	}
-	f := &certs.Failed{Attempts: 1, Last: now.UTC().Truncate(time.Second), Status: 1, Error: err.Error()}
-	if *place != nil {
-		f.Attempts += (*place).Attempts
+	f := &certs.Failed{Attempts: 1, Last: now.UTC().Truncate(time.Second), Status: 1, Error: err.Error(), Request: r.digest()}
+	if was := *place; was != nil && was.Request == f.Request {
+		f.Attempts += was.Attempts
 	}
 	if r.StatusOf != nil {
 		f.Status = r.StatusOf(err)
@@ -122,6 +124,23 @@ func (r *run) failed(ctx context.Context, err error) {
 	if err := r.Certificate.SaveState(r.state); err != nil {
 		r.tell(StepWarning, "state: %v", err)
 	}
+}
+
+// digest tells requests apart: after a failure, one with other settings is worth a
+// try at once. A CSR of the hook's comes too late to count.
+func (r *run) digest() string {
+	if r.digested != "" {
+		return r.digested
+	}
+	hook := hooks.Runner{}
+	if r.Hooks != nil {
+		hook.Program, hook.Function = r.Hooks.Program, r.Hooks.Function
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %q %v %q %q %v %v %v %v %v %q %v %q %q", r.CA, r.Names, r.Profile, r.Types, r.WellKnown, r.ALPNDir,
+		r.Updater != nil, r.HookChain, r.Algo, r.ReuseKey, r.MustStaple, r.Subject.String(), r.NotAfter.Unix(), hook.Program, hook.Function)
+	r.digested = hex.EncodeToString(h.Sum(nil)[:8])
+	return r.digested
 }
 
 // costs says whether a failure comes from the CA, from its look at the names, or

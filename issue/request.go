@@ -25,6 +25,7 @@ import (
 // that can be checked without the CA has been checked by then.
 type Request struct {
 	Now   time.Time // the start of the run: versions carry it, and what is due is due then
+	Built time.Time // when arid was released, and no clock can be before; zero: not known
 	Names []string  // canonical names, the primary one first; with CSR those of the CSR
 	Words []string  // the names as hooks are told them, "ip:" included; nil: Names
 	CSR   *keys.CSR // made elsewhere, with a key that arid never sees; nil: arid makes both, or the hook gives one

@@ -32,6 +32,7 @@ type run struct {
 	account  string    // account URL
 	deadline time.Time // of all waiting on the CA; hooks move it
 	names    string    // for the hooks: all names, blank-separated
+	digested string    // by digest
 	began    time.Time // by this host's clock, where Now is the run's
 	asked    bool      // the hook, for a CSR
 	hookCSR  bool      // it gave one
@@ -61,6 +62,9 @@ func Sign(ctx context.Context, request *Request) (*Result, error) {
 }
 
 func (r *run) sign(ctx context.Context) (*Result, error) {
+	if r.Memory != nil {
+		r.digest()
+	}
 	if err := r.decide(ctx); err != nil {
 		return nil, err
 	}
@@ -278,10 +282,12 @@ func (r *run) look() (err error) {
 		if err := r.guardTestCA(); err != nil {
 			return err
 		}
-		if err := renew.CheckClock(r.Now, time.Time{}, r.current.Leaf.NotBefore); err != nil {
+		r.compare(&facts)
+	}
+	if !r.Dehydrated {
+		if err := renew.CheckClock(r.Now, r.Built, facts.NotBefore); err != nil {
 			return err
 		}
-		r.compare(&facts)
 	}
 	r.due = renew.Due(r.Now, facts, r.Policy)
 	if r.Redeploy && r.current != nil {
