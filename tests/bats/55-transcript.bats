@@ -435,7 +435,7 @@ tells() {
       "sed "* | "both "* | "@@ "* | [-+]* | "" | "#") ;;
       *) fail "what is this? $line" ;;
     esac
-  done < <(cat "${REPAIRS[@]}")
+  done <"$REPAIRS"
   [ "$reason" = yes ]
 }
 
@@ -446,11 +446,11 @@ tells() {
     [[ $line == "sed "* || $line == "both "* ]] || continue
     found=no
     for transcript in "$FILE_T"/plays/*/theirs/transcript; do
-      if ! sed -E "${line#* }" "$transcript" | cmp -s - "$transcript"; then
+      if ! blanks <"$transcript" | sed -E "${line#* }" | cmp -s - <(blanks <"$transcript"); then
         found=yes
         break
       fi
     done
     [ "$found" = yes ] || fail "nothing for: $line"
-  done < <(cat "${REPAIRS[@]}")
+  done <"$REPAIRS"
 }

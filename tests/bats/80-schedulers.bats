@@ -2,7 +2,7 @@
 # The examples for schedulers, each by the program that it is for or by that one's own
 # check: whatever starts `arid renew`, a certificate comes of it.
 
-# shellcheck disable=SC2034,SC2154  # what is set here is for the helpers, and what they and bats set for us
+# shellcheck disable=SC2016,SC2034,SC2154  # scripts are quoted here; what is set here is for the helpers, and what they and bats set for us
 
 load helper
 load servers
@@ -28,6 +28,7 @@ setup() {
   cd "$T" || return
 }
 teardown() {
+  end_systemd
   stop_all
   [ -n "${BATS_TEST_COMPLETED:-}" ] || show_logs "$FILE_T"
 }
@@ -90,7 +91,7 @@ as_cron() {
   grep -qF "    ${install/cron.d/examples/cron/cron.d} >/etc/cron.d/arid" "$TOP/docs/schedulers.md"
   (cd "$EXAMPLES/cron" && sh -c "$install") >arid.cron
   read -r minute rest <<<"$(job arid.cron)"
-  [ "$minute" -ge 0 ] && [ "$minute" -lt 60 ]
+  ((minute >= 0 && minute < 60))
   [ "$rest" = "* * * *  root  arid renew" ]
   diff <(job "$EXAMPLES/cron/cron.d") <(job arid.cron | sed "s/^$minute /17 /")
 
@@ -108,11 +109,13 @@ as_cron() {
 
 # busybox_takes FILE: busybox' crond has nothing against it, and runs the job at minute
 # 17 of each hour; it tells both with a mark for each minute, and one for each hour.
+# (It would write to /run.)
 busybox_takes() {
   local log=crond$((++crond)).log
   mkdir -p crontabs
   cp "$1" crontabs/root
-  start_server "$log" busybox crond -f -l 0 -L /dev/stderr -c "$T/crontabs"
+  start_server "$log" unshare --mount --propagation private sh -c \
+    'mount -t tmpfs tmpfs /run && exec busybox crond -f -l 0 -L /dev/stderr -c "$1"' sh "$T/crontabs"
   await grep -qE '^[01]{7}$|parse error' "$log"
   stop_server "$STARTED"
   ! grep 'parse error' "$log" &&
@@ -120,6 +123,7 @@ busybox_takes() {
 }
 
 @test "crontab: cron takes it, and so does busybox" {
+  as_root
   run -0 crontab -n "$EXAMPLES/cron/crontab"
   [[ $(job "$EXAMPLES/cron/crontab") == *"  /usr/local/bin/arid renew" ]]
   busybox_takes "$EXAMPLES/cron/crontab"
@@ -185,6 +189,93 @@ unit_root() {
     grep -qx 'RandomizedDelaySec=1h' "$timer"
     grep -qx 'FixedRandomDelay=yes' "$timer"
   done
+}
+
+# start_systemd: a systemd with T/units and nothing else, in a cgroup and namespaces of
+# its own. What units with PrivateTmp= would not see is at /srv there, T at /srv/t and
+# FILE_T at /srv/f; arid is in /usr/local/bin. `in_systemd PROGRAM ARGUMENT...` runs a
+# program there.
+start_systemd() {
+  local unit inside='
+    mount -t tmpfs tmpfs /run
+    mkdir /run/lock
+    mount -t tmpfs tmpfs /srv
+    mkdir /srv/t /srv/f
+    mount --bind "$1" /srv/t
+    mount --bind "$2" /srv/f
+    mount --bind /srv/t/local /usr/local/bin
+    umount -R -l /sys/fs/cgroup
+    mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    exec env -i PATH="$PATH" container=test SYSTEMD_UNIT_PATH=/srv/t/units /lib/systemd/systemd --system \
+      --unit=basic.target --log-target=console --show-status=no'
+  CGROUP=$(findmnt -n -l -t cgroup2 -o TARGET | head -n 1)/arid-test-$$
+  mkdir "$CGROUP" 2>/dev/null || skip "no cgroup for a systemd of our own"
+  for unit in sysinit basic shutdown network-online; do
+    printf '[Unit]\nDefaultDependencies=no\n' >"units/$unit.target"
+  done
+  mkdir local
+  cp "$BUILD/arid" local/
+  start_server systemd.log sh -euc '
+    echo $$ >"$1/cgroup.procs"
+    shift
+    exec unshare --mount --pid --fork --kill-child --mount-proc --cgroup --uts --ipc --propagation private \
+      sh -euc "$@"' sh "$CGROUP" "$inside" sh "$T" "$FILE_T"
+  await pgrep -P "$STARTED" -x systemd >systemd.pid
+  SYSTEMD=$(cat systemd.pid)
+  await in_systemd systemctl --quiet is-active basic.target
+}
+in_systemd() { nsenter -t "$SYSTEMD" --mount --pid --cgroup --uts --ipc -- "$@" 2>>"$T/systemd.log"; }
+
+# end_systemd: and all that it has started.
+end_systemd() {
+  [ -d "${CGROUP:-/none}" ] || return 0
+  kill -KILL "${SYSTEMD:-$STARTED}"
+  await test ! -e "/proc/${SYSTEMD:-$STARTED}"
+  find "$CGROUP" -depth -type d -exec rmdir {} +
+}
+
+# ended UNIT RESULT STATUS: so it has ended last.
+ended() { diff <(tail -n 1 ended) <(echo "$*"); }
+
+@test "systemd: hardened, it renews, and a hook reloads; 10 is a failure, and 75 is none" {
+  as_root
+  local unit
+  mkdir units
+  cp "$EXAMPLES"/systemd/*.service "$EXAMPLES"/systemd/*.timer units/
+  for unit in arid.service arid@.service; do
+    mkdir "units/$unit.d"
+    cp "$EXAMPLES/systemd/hardening.conf" "units/$unit.d/"
+    printf '%s\n' '[Service]' Environment=ARID_CONFIG=/srv/t/config StandardError=append:/srv/t/unit.log \
+      "ExecStopPost=/bin/sh -c 'echo %n \$\$SERVICE_RESULT \$\$EXIT_STATUS >>/srv/t/ended'" >"units/$unit.d/test.conf"
+  done
+  printf '[Service]\nExecStart=/bin/sleep infinity\nExecReload=/bin/sh -c "echo reload >>/srv/t/reloads"\n' >units/web.service
+  printf '%s\n' '#!/bin/sh' '[ "$1" != deploy_cert ] || systemctl reload web' >hook
+  chmod 755 hook
+  echo "HOOK=$T/hook" >>config
+  sed -i "s|=$T/|=/srv/t/|; s|=$FILE_T/|=/srv/f/|" config
+  start_systemd
+  in_systemd systemctl start web.service
+
+  in_systemd systemctl start arid.service
+  ended arid.service success 0
+  issued unit.log
+  [ "$(cat reloads)" = reload ]
+
+  # Another certificate, whose hook fails.
+  echo "mail-1.example.test" >>base/domains.txt
+  echo '[ "$1" != deploy_cert ] || exit 3' >>hook
+  run ! in_systemd systemctl start arid@mail-1.example.test.service
+  ended arid@mail-1.example.test.service exit-code 10
+  grep -q 'mail-1.example.test: "/srv/t/hook" deploy_cert: exit status 3' unit.log
+
+  # And a CA that is away.
+  echo "away.example.test" >>base/domains.txt
+  echo "CA=https://127.0.0.1:1/dir" >>config
+  in_systemd systemctl start arid@away.example.test.service
+  ended arid@away.example.test.service success 75
+
+  in_systemd systemctl start arid.timer arid@mail-1.example.test.timer
+  [ "$(in_systemd systemctl list-timers --all --no-legend | grep -c ' arid\(@mail-1.example.test\)\?.timer ')" -eq 2 ]
 }
 
 # --- snooze
@@ -313,6 +404,52 @@ renews_under_s6() {
   await waits_anew scan/csr "$before"
   cmp "$CERT" first.pem
   chown root "$WELLKNOWN"
+}
+
+# next NEXT: T/sv waits as snooze/next.sh has it where `arid status --next` says NEXT, or
+# fails where it is "fails". AT is the moment.
+next() {
+  echo "$1" >next
+  [ -z "${STARTED:-}" ] || sv -w 20 force-stop "$T/sv" >/dev/null
+  sv start "$T/sv" 2>/dev/null || start_server runsv.log runsv "$T/sv"
+  await waits "$T/sv"
+  AT=$(stat -c %Y sv/next)
+}
+
+@test "snooze: until the moment that arid names, between a minute and a day" {
+  local now
+  mkdir bin
+  # The answer is a recorded one; all else is arid itself.
+  printf '%s\n' '#!/bin/sh' \
+    "[ \"\$*\" = 'status --next epoch' ] || exec $BUILD/arid \"\$@\"" \
+    "[ \"\$(cat $T/next)\" != fails ] || exit 78" "cat $T/next" >bin/arid
+  chmod 755 bin/arid
+  PATH=$T/bin:$PATH
+  cp -r "$EXAMPLES/runit/arid" sv
+  logs sv
+  cp "$EXAMPLES/snooze/next.sh" sv/run
+  pid_of() { cat "$1/supervise/pid" 2>/dev/null; }
+
+  now=$(date +%s)
+  next $((now + 7200))
+  [ "$AT" -eq $((now + 7200)) ]
+  next $((now - 7200))
+  ((AT >= now + 60 && AT < now + 3600))
+  next $((now + 864000))
+  ((AT >= now + 86400 && AT < now + 90000))
+  next ""
+  ((AT >= now + 86400 && AT < now + 90000))
+  next fails
+  ((AT >= now + 3600 && AT < now + 7200))
+  grep -qF "snooze -t next -T 0 -H '*' -M '*' -S '*' arid renew" sv/run
+  TZ=UTC snooze -n -t sv/next -T 0 -H '*' -M '*' -S '*' >moments
+  [[ $(head -n 1 moments) == "$(date -u -d "@$((AT + 1))" +%FT%T)"* ]] # the second after
+
+  before=$PID
+  sv alarm "$T/sv"
+  await waits_anew "$T/sv" "$before"
+  issued log/current
+  sv -w 20 exit "$T/sv"
 }
 
 # --- OpenRC

@@ -135,9 +135,13 @@ EOT
   echo 78 >ends
   check 3 "ARID UNKNOWN - arid status: exit status 78"
   echo 0 >ends
-  for wrong in -w -weighty -c90% -c1000 -x; do
+  for wrong in -weighty -c90% -c1000; do
     run -3 --separate-stderr "$MONITORING/check_arid.sh" "$wrong"
-    [[ $output == "ARID UNKNOWN - "* ]]
+    [ "$output" = "ARID UNKNOWN - not a percentage: -w, -c" ]
+  done
+  for wrong in -w -x; do
+    run -3 --separate-stderr "$MONITORING/check_arid.sh" "$wrong"
+    [[ $output == "ARID UNKNOWN - usage: "* ]]
   done
   mkdir few
   ln -s "$(command -v sh)" "$(command -v cat)" "$T/bin/arid" few/

@@ -22,7 +22,7 @@
 #
 # play_all plays all of them, several side by side, in the background; `same NAME`
 # waits for that scenario and compares. What may differ is in
-# transcript-repairs.txt; what is not settled yet is in transcript-open.txt.
+# transcript-repairs.txt.
 #
 # Variables for the developer:
 #
@@ -532,8 +532,7 @@ one_line() {
   awk '/^@@/ { if (hunk != "") print hunk; hunk = $0; next } { hunk = hunk "\001" $0 } END { if (hunk != "") print hunk }' "$1" | LC_ALL=C sort
 }
 
-REPAIRS=("${TRANSCRIPT_REPAIRS:-$BATS_TEST_DIRNAME/transcript-repairs.txt}")
-[ -n "${TRANSCRIPT_REPAIRS:-}" ] || REPAIRS+=("$BATS_TEST_DIRNAME/transcript-open.txt")
+REPAIRS=${TRANSCRIPT_REPAIRS:-$BATS_TEST_DIRNAME/transcript-repairs.txt}
 
 # of_scenario NAME: the lines of the repairs that hold for it.
 of_scenario() {
@@ -548,7 +547,7 @@ of_scenario() {
       next
     }
     holds
-  ' "${REPAIRS[@]}"
+  ' "$REPAIRS"
 }
 
 # repaired NAME: what dehydrated did, with the general repairs made.
@@ -556,9 +555,12 @@ repaired() {
   shown "$1" | sed -E -f <(of_scenario "$1" | sed -n 's/^sed //p')
 }
 
-# shown NAME: what is compared of either: a blank at the end of a line can be seen.
+# blanks: a blank at the end of a line can be seen.
+blanks() { sed -E '/^  (alpn .*|arg [0-9]+\| | *)$/!s/ $/<blank>/'; }
+
+# shown NAME: what is compared of either.
 shown() {
-  sed -E '/^  (alpn .*|arg [0-9]+\| | *)$/!s/ $/<blank>/' | sed -E -f <(of_scenario "$1" | sed -n 's/^both //p')
+  blanks | sed -E -f <(of_scenario "$1" | sed -n 's/^both //p')
 }
 
 # hunks NAME: the differences that are repairs.
