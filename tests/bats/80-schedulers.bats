@@ -234,7 +234,7 @@ end_systemd() {
   find "$CGROUP" -depth -type d -exec rmdir {} +
 }
 
-# ended UNIT RESULT STATUS: so it has ended last.
+# ended UNIT RESULT [STATUS]: so it has ended last.
 ended() { diff <(tail -n 1 ended) <(echo "$*"); }
 
 @test "systemd: hardened, it renews, and a hook reloads; 10 is a failure, and 75 is none" {
@@ -273,6 +273,23 @@ ended() { diff <(tail -n 1 ended) <(echo "$*"); }
   echo "CA=https://127.0.0.1:1/dir" >>config
   in_systemd systemctl start arid@away.example.test.service
   ended arid@away.example.test.service success 75
+
+  # With ExecCondition=, as docs/schedulers.md has it, by recorded statuses.
+  printf '%s\n' '#!/bin/sh' '[ "$1" = due ] || exec /srv/t/arid "$@"' 'exit "$(cat /srv/t/due)"' >local/arid
+  cp "$BUILD/arid" arid
+  printf '[Service]\n%s\n' "$(grep -o 'ExecCondition=[^`]*' "$TOP/docs/schedulers.md")" >units/arid.service.d/condition.conf
+  in_systemd systemctl daemon-reload
+  echo 1 >due
+  in_systemd systemctl start arid.service
+  ended arid.service exec-condition
+  run ! in_systemd systemctl is-failed arid.service
+  echo 255 >due
+  run ! in_systemd systemctl start arid.service
+  ended arid.service exit-code
+  in_systemd systemctl is-failed arid.service
+  echo 0 >due
+  in_systemd systemctl start arid.service || : # arid decides
+  [[ $(tail -n 1 ended) == "arid.service "*" "[0-9]* ]]
 
   in_systemd systemctl start arid.timer arid@mail-1.example.test.timer
   [ "$(in_systemd systemctl list-timers --all --no-legend | grep -c ' arid\(@mail-1.example.test\)\?.timer ')" -eq 2 ]
