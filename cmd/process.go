@@ -68,6 +68,7 @@ type app struct {
 	settings *config.Settings
 
 	quiet, verbose bool
+	json           bool
 	color          string
 	configFile     string
 	base           string

@@ -66,6 +66,7 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.base, "base", "", "keep everything under `DIR` (BASEDIR)")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "say errors only")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say every step")
+	flags.BoolVar(&a.json, "json", false, "print JSON on stdout, one object on a line")
 	flags.StringVar(&a.color, "color", "auto", "colour `WHEN`: auto, always, never")
 	root.PersistentPreRunE = func(c *cobra.Command, args []string) error {
 		if a.color != "auto" && a.color != "always" && a.color != "never" {

@@ -3,6 +3,8 @@
 package report
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -123,6 +125,17 @@ func (p *Printer) Out(text string) error {
 		_ = f.Truncate(before.Size())
 	}
 	return err
+}
+
+// Object writes one JSON object, on a line of its own, to stdout.
+func (p *Printer) Object(v any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	return p.Out(b.String())
 }
 
 // Note is a line that stands below an error: a hint, or what was seen.
