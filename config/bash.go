@@ -54,7 +54,7 @@ func (sh *shell) inBash(ctx context.Context, bash, file string) (*result, error)
 	defer answerW.Close()
 
 	var out, said sink
-	cmd := exec.CommandContext(ctx, bash, "--norc", "--noprofile", "-c", evaluateScript, "arid")
+	cmd := exec.CommandContext(ctx, bash, "--norc", "--noprofile", "-c", evaluateScript, "arid", sh.errexit())
 	cmd.Dir = sh.Dir
 	for _, kv := range sh.Environ {
 		name, _, _ := strings.Cut(kv, "=")

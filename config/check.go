@@ -38,6 +38,7 @@ type checker struct {
 	funcs   map[string]bool            // functions of this file and those read before
 	calls   map[string]map[string]bool // function -> commands it calls
 	risky   map[string]bool            // expanded within a default, which the interpreter expands even when not needed
+	failing bool                       // a command that fails ends nothing
 	main    bool                       // run statement by statement, so that "return" cannot work
 	fn      string                     // the function we are in
 	inSubst bool
@@ -740,10 +741,15 @@ func (c *checker) arithm(x syntax.ArithmExpr) syntax.ArithmExpr {
 	switch e := x.(type) {
 	case nil:
 	case *syntax.Word:
+		if l := e.Lit(); l != "" && decimal(l) {
+			return e
+		}
+		if c.failing {
+			// What numberCall stops at would go on as an empty word.
+			c.no(e, "arithmetic on anything but numbers")
+			return e
+		}
 		if l := e.Lit(); l != "" {
-			if decimal(l) {
-				return e
-			}
 			if !syntax.ValidName(l) {
 				c.no(e, "the number %s", l)
 				return e

@@ -281,10 +281,10 @@ func TestWrongValues(t *testing.T) {
 }
 
 func TestEmptyIsTheDefault(t *testing.T) {
-	dir := writeFiles(t, map[string]string{"config": "HOOK=/from/file\nPARALLEL=4\n"})
-	s := mustLoad(t, Options{File: "config", Dir: dir, Environ: []string{"PATH=/bin", "ARID_HOOK=", "ARID_PARALLEL="}})
-	if s.Value("HOOK") != "" || s.Value("PARALLEL") != "1" || s.Set("HOOK") {
-		t.Error(s.Value("HOOK"), s.Value("PARALLEL"))
+	dir := writeFiles(t, map[string]string{"config": "HOOK=/from/file\nKEYSIZE=3072\n"})
+	s := mustLoad(t, Options{File: "config", Dir: dir, Environ: []string{"PATH=/bin", "ARID_HOOK=", "ARID_KEYSIZE="}})
+	if s.Value("HOOK") != "" || s.Value("KEYSIZE") != "4096" || s.Set("HOOK") {
+		t.Error(s.Value("HOOK"), s.Value("KEYSIZE"))
 	}
 }
 

@@ -29,10 +29,6 @@ type Domains struct {
 	Bad      []*LineError // the other lines stand
 	Warnings []string     // each with file and line: what dehydrated would take otherwise, or silently
 
-	// Unterminated are the files that do not end in a line feed. dehydrated
-	// glues such a file's last line to the first line of the next file.
-	Unterminated []string
-
 	badMore, warningsMore int
 }
 
@@ -41,7 +37,7 @@ type Line struct {
 	File  string
 	Line  int      // the first, where it goes on after a backslash
 	Names []string // canonical, the primary name first, none twice
-	Words []string // the names as dehydrated hands them on: in lower case, with "ip:", repeated ones too
+	Words []string // the names as dehydrated hands them on: in lower case, with "ip:", repeated ones too; other letters as A-labels
 	Alias string   // the folder: the alias, else the primary name
 	Named bool     // the alias is written there
 	Twin  string   // FILE:LINE of the first line with the same alias, if an earlier one has it; those two would undo each other
@@ -144,6 +140,9 @@ func readText(path string) (string, error) {
 		return "", fmt.Errorf("cannot be read: %w", plainPathError(err))
 	case info.Size() > maxDomains, b.Len() > maxDomains:
 		return "", fmt.Errorf("is larger than %d bytes", maxDomains)
+	case b.Len() == 0 && info.Mode()&fs.ModeNamedPipe != 0:
+		// Nobody has opened it to write, or what should write has failed.
+		return "", errors.New("is a pipe that nothing comes out of")
 	}
 	return b.String(), nil
 }
@@ -195,9 +194,6 @@ func (d *Domains) parse(text, file string) {
 	text, marked := strings.CutPrefix(text, "\ufeff")
 	if marked {
 		d.warn(file, 1, "a byte order mark, which dehydrated takes for part of the first name")
-	}
-	if text != "" && !strings.HasSuffix(text, "\n") {
-		d.Unterminated = append(d.Unterminated, file)
 	}
 	seen := map[string]bool{}
 	e := entry{file: file}
@@ -386,7 +382,7 @@ func (d *Domains) names(e *entry, l *Line, seen map[string]bool) (refused []*Lin
 					continue
 				}
 			}
-			l.Words = append(l.Words, lower(bare))
+			l.Words = append(l.Words, handed(bare, name))
 			if seen[name] {
 				if !repeated {
 					d.warn(e.file, t.line, "the name %q stands in the line twice", name)
@@ -403,6 +399,15 @@ func (d *Domains) names(e *entry, l *Line, seen map[string]bool) (refused []*Lin
 		d.covered(l, seen)
 	}
 	return refused
+}
+
+// handed is a name as hooks get it. One with other letters than ASCII's, which
+// dehydrated does not know, they get as they get its challenges.
+func handed(word, name string) string {
+	if strings.ContainsFunc(word, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return name
+	}
+	return lower(word)
 }
 
 // covered warns of a name beside a wildcard that holds for it too.

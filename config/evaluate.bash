@@ -1,5 +1,6 @@
 # Run by "bash -c" to evaluate config files: see bash.go. Descriptor 3 tells,
 # descriptor 4 hears; both are moved out of the way of what a config may use.
+# The argument is -e or +e.
 exec 203>&3 204<&4 3>&- 4<&- </dev/null
 
 __arid_tell() { builtin printf '%s\0' "$@" >&203; }
@@ -47,7 +48,8 @@ while __arid_hear; [ -n "$__arid_word" ]; do
   printf -v "$__arid_name" %s "$__arid_word"
 done
 __arid_hear
-set -efu -o pipefail -o functrace
+set "$1" -fu -o pipefail -o functrace
+shift
 shopt -s nullglob
 trap '__arid_leave "$?"' EXIT
 trap '__arid_step "$BASH_SUBSHELL" "${BASH_SOURCE[0]-}" "$LINENO" "$BASH_COMMAND"' DEBUG

@@ -60,7 +60,7 @@ const maxSourced = 100
 
 func (sh *shell) inProcess(ctx context.Context, file string) (res *result, err error) {
 	p := &process{sh: sh, funcs: map[string][]site{}, used: map[string]bool{}}
-	p.check = checker{funcs: map[string]bool{}, calls: map[string]map[string]bool{}, risky: map[string]bool{}, bad: map[string]*unsupportedError{}}
+	p.check = checker{failing: sh.Failing, funcs: map[string]bool{}, calls: map[string]map[string]bool{}, risky: map[string]bool{}, bad: map[string]*unsupportedError{}}
 	defer func() {
 		if v := recover(); v != nil {
 			res, err = nil, &needsBash{place{File: file}, fmt.Sprintf("something unforeseen (%v)", v)}
@@ -68,7 +68,7 @@ func (sh *shell) inProcess(ctx context.Context, file string) (res *result, err e
 	}()
 	p.r, err = interp.New(
 		interp.Env(p.environ()), interp.Dir(sh.Dir), interp.StdIO(nil, &p.out, &p.err),
-		interp.Params("-e", "-u", "-f", "-o", "pipefail"),
+		interp.Params(sh.errexit(), "-u", "-f", "-o", "pipefail"),
 		interp.CallHandler(p.calling),
 		interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return p.exec }),
 		interp.OpenHandler(p.open),
@@ -224,7 +224,7 @@ func (p *process) run(ctx context.Context, file string, dropin bool, at map[stri
 			}
 		}
 	}
-	if status != nil {
+	if status != nil && !p.sh.Failing {
 		// The file's status is that of its last command, and a dot command that
 		// fails ends dehydrated.
 		return p.failure(status, tree.Stmts[len(tree.Stmts)-1])

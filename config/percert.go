@@ -55,9 +55,11 @@ func (s *Settings) ForCertificate(ctx context.Context, alias string, words []str
 	c := new(Settings)
 	*c = *s
 	c.warn = nil
-	res, err := c.shell(s.certificatePresets(alias, words), s.environ(), false).evaluate(ctx, file)
+	sh := c.shell(s.certificatePresets(alias, words), s.environ(), false)
+	sh.Failing = true // as dehydrated reads it
+	res, err := sh.evaluate(ctx, file)
 	if err != nil {
-		return nil, err
+		return nil, endsNothing(err)
 	}
 	own := c.owned(res, file)
 	c.layOver(own)
@@ -74,6 +76,16 @@ func (s *Settings) ForCertificate(ctx context.Context, alias string, words []str
 		return nil, c.Wrong("HOOK", errors.New("a function of a certificate's config cannot be the hook: define it in the config file"))
 	}
 	return c, nil
+}
+
+// endsNothing makes a mistake of an "exit": in a certificate's config it is not for
+// the whole program, whose status would hide that nothing was done.
+func endsNothing(err error) error {
+	var e *Error
+	if errors.As(err, &e) && e.Exited {
+		return &Error{File: e.File, Line: e.Line, What: fmt.Sprintf("exit %d: a certificate's config cannot end the program", e.Status)}
+	}
+	return err
 }
 
 // certificatePresets are the variables that a certificate's config may use.

@@ -231,8 +231,8 @@ func TestCertificateConfigWrong(t *testing.T) {
 		{"eval KEY_ALGO=ecdsa\n", `KEY_ALGO="ecdsa": not one of`, 1},
 		{"HOOK=(a b)\n", "HOOK is an array", 1},
 		{"\n\nif\n", "syntax error", 3},
-		{"\nexit 3\n", "exit 3", 2},
-		{"\nfalse\n", "status 1", 2},
+		{"\nexit 3\n", "exit 3: a certificate's config cannot end the program", 2},
+		{"eval :\nexit 0\n", "exit 0: a certificate's config cannot end the program", 2},
 		{"KEY_ALGO=$missing\n", "missing", 1},
 		{"KEYSIZE=2048\r\n", "CR LF", 1},
 		{"run() { :; }\nHOOK=run\n", "a function of a certificate's config cannot be the hook", 2},
@@ -241,8 +241,30 @@ func TestCertificateConfigWrong(t *testing.T) {
 		s := mustLoad(t, Options{File: "config", Dir: dir})
 		_, err := s.ForCertificate(context.Background(), "x", nil)
 		var e *Error
-		if !errors.As(err, &e) || !strings.Contains(err.Error(), c.what) || e.File != dir+"/certs/x/config" || e.Line != c.line {
+		if !errors.As(err, &e) || !strings.Contains(err.Error(), c.what) || e.File != dir+"/certs/x/config" || e.Line != c.line || e.Exited {
 			t.Errorf("%q: %v", c.text, err)
+		}
+	}
+}
+
+// dehydrated reads it where errexit does nothing.
+func TestCertificateConfigCommandsMayFail(t *testing.T) {
+	for _, how := range []string{"", "eval :\n"} { // in the process, and by bash
+		dir := writeFiles(t, map[string]string{
+			"config":         "",
+			"certs/x/config": how + "false\nKEYSIZE=$(echo 3072; false)\n. ./nothing-there\n[ -e /nowhere ] && KEYSIZE=1\n[[ $alias == y ]] && KEY_ALGO=rsa\n",
+			"certs/y/config": how + "if false; then KEYSIZE=1; fi\nfalse && KEYSIZE=2\n",
+			"certs/z/config": how + "set -e\nfalse\nKEYSIZE=2\n",
+		})
+		s := mustLoad(t, Options{File: "config", Dir: dir})
+		if c := certificate(t, s, "x"); c.Value("KEYSIZE") != "3072" || c.Set("KEY_ALGO") || len(c.Warnings()) != 1 || !strings.Contains(c.Warnings()[0], "nothing-there") {
+			t.Errorf("%q: %q, %q", how, c.Value("KEYSIZE"), c.Warnings())
+		}
+		if c := certificate(t, s, "y"); c.Set("KEYSIZE") {
+			t.Errorf("%q: %q", how, c.Value("KEYSIZE"))
+		}
+		if _, err := s.ForCertificate(context.Background(), "z", nil); err == nil {
+			t.Errorf("%q: errexit of its own does nothing", how)
 		}
 	}
 }

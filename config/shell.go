@@ -51,6 +51,7 @@ type shell struct {
 	Dir     string
 	Bash    string // path; "": look in PATH
 	Dropins bool   // go on with CONFIG_D/*.sh in the same shell
+	Failing bool   // a command that fails does not end it: errexit is off
 	NoExec  bool   // commands are not run but fail (for fuzzing)
 	Timeout time.Duration
 	Read    func(path string) ([]byte, error) // opens, checks permissions, reads
@@ -84,6 +85,14 @@ func (sh *shell) evaluate(ctx context.Context, file string) (*result, error) {
 		return nil, &Error{File: un.at.File, Line: un.at.Line, What: "cannot be read without bash, which is not installed: " + un.what}
 	}
 	return sh.inBash(ctx, bash, file)
+}
+
+// errexit is the word for it in the options of a shell.
+func (sh *shell) errexit() string {
+	if sh.Failing {
+		return "+e"
+	}
+	return "-e"
 }
 
 // needsBash says that the evaluation must be done by bash from the start.

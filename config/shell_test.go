@@ -227,3 +227,42 @@ func checkResult(t *testing.T, want map[string]string, line int, what string, ex
 		}
 	}
 }
+
+// A certificate's config is read where errexit is off: the evaluators agree there too.
+func TestEvaluatorsAgreeWhereCommandsMayFail(t *testing.T) {
+	bash := (&shell{Environ: os.Environ()}).findBash()
+	if bash == "" {
+		t.Skip("no bash")
+	}
+	for _, c := range evaluatorCases {
+		files := map[string]string{"config": c.config}
+		maps.Copy(files, c.extra)
+		dir := writeFiles(t, files)
+		lax := func() *shell {
+			sh := testShell(t, dir)
+			sh.Failing = true
+			return sh
+		}
+		ours, err := lax().inProcess(context.Background(), filepath.Join(dir, "config"))
+		var un *needsBash
+		if errors.As(err, &un) {
+			continue
+		}
+		theirs, bashErr := lax().inBash(context.Background(), bash, filepath.Join(dir, "config"))
+		if (err == nil) != (bashErr == nil) {
+			t.Errorf("%s: %v, and bash %v", c.name, err, bashErr)
+		}
+		if err != nil || bashErr != nil {
+			continue
+		}
+		for _, vars := range []map[string]variable{ours.Vars, theirs.Vars} {
+			for name, v := range vars {
+				v.At = place{} // bash knows it less well
+				vars[name] = v
+			}
+		}
+		if !maps.Equal(ours.Vars, theirs.Vars) {
+			t.Errorf("%s: %v, and bash %v", c.name, ours.Vars, theirs.Vars)
+		}
+	}
+}
