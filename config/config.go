@@ -155,6 +155,9 @@ func Load(ctx context.Context, o Options) (*Settings, error) {
 			return nil, err
 		}
 		s.evald, s.funcs, s.umask = res.Vars, res.Funcs, res.Umask
+		if mask, ok := s.Umask(); ok && mask != res.Umask {
+			s.warn = append(s.warn, fmt.Sprintf("%s: umask %03o counts as %03o: keys are not for everybody", file, res.Umask, mask))
+		}
 		s.unknown(res)
 	}
 	s.unknownEnvironment()
@@ -423,9 +426,10 @@ func (s *Settings) CAURL() (url string, test bool, err error) {
 	return url, test, nil
 }
 
-// Umask returns the umask that the config set, if it did. Nobody is changed by
-// it here.
-func (s *Settings) Umask() (mask int, ok bool) { return max(s.umask, 0), s.umask >= 0 }
+// Umask returns the umask that the config asks for, if it does: for files that a
+// group may read or write. It keeps everybody else out, and the owner in. Nobody is
+// changed by it here.
+func (s *Settings) Umask() (mask int, ok bool) { return s.umask&0o070 | 0o007, s.umask >= 0 }
 
 // HookFunction tells whether HOOK names a function of the config.
 func (s *Settings) HookFunction() bool { return s.funcs[s.Value("HOOK")] }

@@ -463,11 +463,20 @@ func TestWithoutBash(t *testing.T) {
 }
 
 func TestUmask(t *testing.T) {
-	dir := writeFiles(t, map[string]string{"config": "umask 0137\n", "none": "A=1\n"})
-	if m, ok := mustLoad(t, Options{File: "config", Dir: dir}).Umask(); m != 0o137 || !ok {
-		t.Error(m, ok)
+	defer syscall.Umask(syscall.Umask(0o077)) // as Main does it
+	for text, want := range map[string]int{"umask 027": 0o027, "umask 0077": 0o077, "umask u=rwx,g=rx,o=": 0o027, "umask 007": 0o007, "umask 022": 0o027, "umask 0137": 0o037, "umask 0": 0o007} {
+		dir := writeFiles(t, map[string]string{"config": text + "\n"})
+		s := mustLoad(t, Options{File: "config", Dir: dir})
+		if mask, ok := s.Umask(); mask != want || !ok && want != 0o077 {
+			t.Errorf("%s: %03o %v", text, mask, ok)
+		}
+		told := strings.HasPrefix(strings.Join(s.Warnings(), ""), dir+"/config: umask ")
+		if told != slices.Contains([]string{"umask 022", "umask 0137", "umask 0"}, text) {
+			t.Errorf("%s: %q", text, s.Warnings())
+		}
 	}
-	if _, ok := mustLoad(t, Options{File: "none", Dir: dir}).Umask(); ok {
+	dir := writeFiles(t, map[string]string{"config": "A=1\n"})
+	if _, ok := mustLoad(t, Options{File: "config", Dir: dir}).Umask(); ok {
 		t.Error("a umask that nobody set")
 	}
 }
