@@ -163,7 +163,7 @@ trap_world() {
 
   chgrp www-data "$TRAP"
   chmod 2750 "$TRAP"
-  arid sign -k "$T/hook" --alpn "$TRAP" trap.example.test
+  arid sign -x -k "$T/hook" --alpn "$TRAP" trap.example.test
   [ "$(sort -u <(cut -d' ' -f2- "$T/seen"))" = "640 root:www-data f" ]
   stands_in "$TRAP"
 }
@@ -187,7 +187,7 @@ trap_world() {
   printf '%s\n' "$output"
   [ "$(stat -c '%a %U:%G' "$T/new")" = "750 root:root" ]
   [[ ${lines[0]} == "arid: warning: "*"made the directory \"$T/new\""* ]]
-  run -1 arid sign --accept-terms --alpn "$T/new" new.example.test
+  run -1 arid sign -x --accept-terms --alpn "$T/new" new.example.test
   [[ $output != *"made the directory"* ]]
 }
 
