@@ -91,6 +91,13 @@ snapshot() {
   )
 }
 
+# others ALIAS: the tree without that certificate, and without what arid itself keeps
+# in an account's folder.
+others() {
+  snapshot "$BASE" ! -path . ! -path "./certs/$1*" ! -path './accounts/*/.arid.lock' ! -path './accounts/*/state.json' |
+    grep -vE '^\./accounts/[^/ ]+ d'
+}
+
 asked() { wc -l <"$FILE_T/pebble.log"; }
 sums() { (cd "$1" && sha256sum "${NAMES[@]}"); }
 serial() { openssl x509 -in "${1:-$A}/cert.pem" -noout -serial; }
@@ -217,7 +224,7 @@ end_reader() {
     dir=$BASE/certs/$alias
     was=$(serial "$dir")
     sums "$dir" >"$T/sums"
-    snapshot "$BASE" ! -path . ! -path "./certs/$alias*" >"$T/before"
+    others "$alias" >"$T/before"
     start_reader "$dir"
     run -0 ours renew "$alias" -x
     [[ $output =~ ^"arid: "[^\ ]+": issued, valid until "[0-9-]+T[0-9:]+"Z: $dir"$ ]] || fail "$output"
@@ -226,7 +233,7 @@ end_reader() {
     # shellcheck disable=SC2086  # several names
     check_set "$dir" $names
     [ "$(serial "$dir")" != "$was" ]
-    snapshot "$BASE" ! -path . ! -path "./certs/$alias*" | diff "$T/before" -
+    others "$alias" | diff "$T/before" -
     # What was shown before is kept as a version of its own, and dehydrated's files stand.
     [ "$(find "$dir/versions" -mindepth 1 -maxdepth 1 | wc -l)" -eq 2 ]
     (cd "$(find "$dir/versions" -mindepth 1 -maxdepth 1 | sort | head -n 1)" && sha256sum -c "$T/sums" >/dev/null)
