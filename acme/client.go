@@ -49,6 +49,8 @@ type Client struct {
 	timeout      time.Duration
 	trace        func(Exchange)
 	remembered   *Directory    // of an earlier run; nil: none
+	beginning    chan struct{} // held by the first request
+	begun        atomic.Bool   // the first request is over
 	fetching     chan struct{} // held while the directory is being fetched
 	renewed      bool          // for who holds fetching: a new one was tried for
 
@@ -92,6 +94,7 @@ func New(directoryURL string, o Options) (*Client, error) {
 		userAgent: cmp.Or(o.UserAgent, "arid"),
 		timeout:   cmp.Or(o.RequestTimeout, defaultTimeout),
 		trace:     o.Trace,
+		beginning: make(chan struct{}, 1),
 		fetching:  make(chan struct{}, 1),
 		origins:   map[string]bool{origin(u): true},
 	}
@@ -224,6 +227,24 @@ func (c *Client) attempt(ctx context.Context, k *call, nonce string) (_ *reply, 
 	return r, nil
 }
 
+// afterFirst waits until the first request has been answered, or has failed, unless
+// this is it: those who begin side by side would make a connection each.
+func (c *Client) afterFirst(ctx context.Context, k *call) (done func(), err error) {
+	if c.begun.Load() {
+		return func() {}, nil
+	}
+	select {
+	case c.beginning <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ended(ctx, k.name())
+	}
+	if c.begun.Load() {
+		<-c.beginning
+		return func() {}, nil
+	}
+	return func() { c.begun.Store(true); <-c.beginning }, nil
+}
+
 // name is the call for an error: what, to what.
 func (k *call) name() string { return k.what + " " + quote(k.url, maxURLShown) }
 
@@ -236,6 +257,11 @@ func (c *Client) exchange(ctx context.Context, k *call, body []byte) (_ *reply, 
 		began := time.Now()
 		defer func() { c.trace(r.traced(began, len(body), newConnection.Load(), err)) }()
 	}
+	done, err := c.afterFirst(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	own, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	request, err := c.request(httptrace.WithClientTrace(own, &httptrace.ClientTrace{

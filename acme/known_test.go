@@ -83,6 +83,32 @@ func TestKnownDirectorySavesOneRequest(t *testing.T) {
 	}
 }
 
+// Many who begin at once share the one connection.
+func TestOneConnectionForManyAtOnce(t *testing.T) {
+	ca := fakeca.New(t)
+	who := newCustomer(t, ca)
+	doc := document(t, ca, nil)
+	c, err := acme.New(ca.URL(), acme.Options{KnownDirectory: doc,
+		HTTP: &http.Client{Transport: acme.NewTransport(acme.TransportOptions{Roots: ca.Roots()})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.UseAccount(who.AccountKey(), ca.Base()+"/account/1")
+	before := ca.Connections()
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			if _, err := c.NewOrder(t.Context(), acme.OrderRequest{Identifiers: []acme.Identifier{acme.NewIdentifier("example.org")}}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := ca.Connections() - before; n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 func TestKnownDirectoryThatIsNoGoodIsFetched(t *testing.T) {
 	ca := fakeca.New(t)
 	who := newCustomer(t, ca)

@@ -126,6 +126,8 @@ func (b *bench) measure(ctx context.Context, t attempt) (sample, error) {
 		return b.measureAgain(ctx, t)
 	case t.kind == daily:
 		return b.measureDaily(ctx, t)
+	case t.kind == renewing:
+		return b.measureRenewal(ctx, t)
 	case t.calls > 0:
 		return b.measureCalls(ctx, t)
 	case t.names > part:

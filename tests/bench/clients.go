@@ -32,6 +32,7 @@ type client struct {
 	sign     func(p place, names []string) command
 	again    func(p place, names []string) command // when the certificate is not due
 	daily    func(p place, tree string) command    // over a tree of dehydrated's that is not due; nil: it has no domains.txt
+	renewal  func(p place, tree string) command    // over one in which some are; nil: as above
 	lacks    string                                // why there is no again
 	files    func(p place, name string) [2]string  // chain and key
 }
@@ -74,6 +75,16 @@ var clients = []*client{
 			p.dir = tree
 			return arid(p, "renew")
 		},
+		renewal: func(p place, tree string) command { return aridRenewal(p, tree, "16") },
+		files: func(p place, name string) [2]string {
+			folder := filepath.Join(p.dir, "certs", name)
+			return [2]string{folder + "/fullchain.pem", folder + "/privkey.pem"}
+		},
+	},
+	{ // the same, to be compared with itself
+		name:     "one by one",
+		register: func(p place) []command { return []command{arid(p, "register", "--accept-terms")} },
+		renewal:  func(p place, tree string) command { return aridRenewal(p, tree, "1") },
 		files: func(p place, name string) [2]string {
 			folder := filepath.Join(p.dir, "certs", name)
 			return [2]string{folder + "/fullchain.pem", folder + "/privkey.pem"}
@@ -168,6 +179,11 @@ func arid(p place, word string, args ...string) command {
 	}
 }
 
+// aridRenewal works in another tree than the one that has the account.
+func aridRenewal(p place, tree, parallel string) command {
+	return arid(p, "renew", "--parallel", parallel, "--out", filepath.Join(tree, "certs"), "--domains-txt", filepath.Join(tree, "domains.txt"))
+}
+
 func dehydrated(p place, word string, args ...string) command {
 	return command{args: slices.Concat([]string{"dehydrated", word, "--config", filepath.Join(p.dir, "config")}, args)}
 }
@@ -208,6 +224,17 @@ func each(flag string, names []string) (args []string) {
 		args = append(args, flag, name)
 	}
 	return args
+}
+
+// does says whether the client is one for such a scenario at all.
+func (c *client) does(k kind) bool {
+	switch k {
+	case daily:
+		return c.daily != nil
+	case renewing:
+		return c.renewal != nil
+	}
+	return c.sign != nil
 }
 
 // installed is the version of the Debian package.

@@ -58,12 +58,49 @@ func (b *bench) measureDaily(ctx context.Context, t attempt) (sample, error) {
 	return result, nil
 }
 
+// measureRenewal is a run over a tree in which some certificates are missing.
+func (b *bench) measureRenewal(ctx context.Context, t attempt) (sample, error) {
+	a, p, err := b.at(ctx, t.manner, t.client)
+	if err != nil {
+		return sample{}, err
+	}
+	b.runs++
+	tree := filepath.Join(b.dir, fmt.Sprintf("tree-of-run-%d", b.runs))
+	defer os.RemoveAll(tree)
+	list, err := b.makeTree(tree, t.held)
+	if err != nil {
+		return sample{}, err
+	}
+	due := b.fresh(t.due)
+	file := filepath.Join(tree, "domains.txt")
+	if err := os.WriteFile(file, []byte(list+strings.Join(due, "\n")+"\n"), 0o600); err != nil {
+		return sample{}, err
+	}
+	result, err := b.counted(ctx, a, t.client.renewal(p, tree), t)
+	p.dir = tree
+	for _, name := range due {
+		if err == nil {
+			err = check(a.roots, t.client.files(p, name), []string{name})
+		}
+	}
+	return result, err
+}
+
 // tree is a folder as dehydrated leaves it, with n certificates that last 90 days.
 func (b *bench) tree(n int) (string, error) {
 	tree := filepath.Join(b.dir, fmt.Sprintf("tree-%d", n))
 	if _, err := os.Stat(tree); err == nil {
 		return tree, nil
 	}
+	list, err := b.makeTree(tree, n)
+	if err != nil {
+		return "", err
+	}
+	return tree, os.WriteFile(filepath.Join(tree, "domains.txt"), []byte(list), 0o600)
+}
+
+// makeTree makes the certificates, and gives the lines for domains.txt.
+func (b *bench) makeTree(tree string, n int) (lines string, err error) {
 	var list strings.Builder
 	for i := range n {
 		name := fmt.Sprintf("n%d.tree.test", i)
@@ -72,7 +109,7 @@ func (b *bench) tree(n int) (string, error) {
 			return "", err
 		}
 	}
-	return tree, os.WriteFile(filepath.Join(tree, "domains.txt"), []byte(list.String()), 0o600)
+	return list.String(), nil
 }
 
 // certificate90 writes the files of one certificate.

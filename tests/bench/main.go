@@ -152,7 +152,7 @@ func (b *bench) all(ctx context.Context, out io.Writer, scenarios []scenario, cl
 func (b *bench) rounds(ctx context.Context, s *scenario, clients []*client, roundTrip time.Duration) []*figures {
 	var all []*figures
 	for _, c := range clients {
-		if s.kind != daily || c.daily != nil {
+		if c.does(s.kind) {
 			all = append(all, &figures{client: c, varied: s.validations != nil})
 		}
 	}

@@ -13,6 +13,7 @@ type scenario struct {
 	names     int             // in each certificate
 	calls     int             // of the client, for as many certificates; 0: one
 	held      int             // certificates that stand in domains.txt and are not due
+	due       int             // and some that are
 	kind      kind
 
 	// How long the CA's look takes, one run each; none: no time. Where the polls of
@@ -34,6 +35,7 @@ const (
 	starting      // version or help
 	again         // the certificate is there, and not due
 	daily         // as many as held are there, and none is due
+	renewing      // some are due besides
 )
 
 const millisecond = time.Millisecond
@@ -49,6 +51,7 @@ var scenarios = []scenario{
 	{name: "again", title: "Nothing to do: the certificate is not due", names: 1, kind: again, distances: []time.Duration{middle}},
 	{name: "thousand", title: "1000 certificates in domains.txt, none due", kind: daily, held: 1000, distances: []time.Duration{near}},
 	{name: "tenthousand", title: "10,000 certificates in domains.txt, none due", kind: daily, held: 10000, distances: []time.Duration{near}},
+	{name: "renewal", title: "1000 certificates in domains.txt, 100 of them due", kind: renewing, held: 900, due: 100, distances: []time.Duration{middle}},
 	{name: "nonces", title: "One name, half of the nonces refused", manner: refusing, names: 1, distances: []time.Duration{near}},
 	{name: "slow", title: "One name, a CA that takes its time", manner: slow, names: 1, distances: []time.Duration{30 * millisecond},
 		validations: []time.Duration{400 * millisecond, 700 * millisecond, 1000 * millisecond}},
