@@ -36,6 +36,7 @@ type memory struct {
 	Schema    int        `json:"schema"`
 	Hold      *hold      `json:"hold"`      // nil: the CA has not asked to wait
 	Directory *directory `json:"directory"` // nil: not known
+	NoARI     *time.Time `json:"no_ari"`    // not to be asked when to renew before; nil: it gave an answer the last time
 }
 
 type hold struct {
@@ -153,4 +154,18 @@ func (m *Memory) Held(now time.Time) (until time.Time, why string) {
 // Hold remembers that the CA wants not to be asked before until.
 func (m *Memory) Hold(until time.Time, why string) error {
 	return m.change(func(known *memory) { known.Hold = &hold{until.UTC().Truncate(time.Second), why} })
+}
+
+// MayAsk tells whether the CA may be asked when to renew certificates: not for an
+// hour after it gave no answer.
+func (m *Memory) MayAsk(now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.known.NoARI == nil || !now.Before(*m.known.NoARI)
+}
+
+// NoAnswer remembers that the CA gave no answer to that.
+func (m *Memory) NoAnswer(now time.Time) error {
+	until := now.Add(time.Hour).UTC().Truncate(time.Second)
+	return m.change(func(known *memory) { known.NoARI = &until })
 }

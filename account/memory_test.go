@@ -57,6 +57,25 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+func TestNoAnswer(t *testing.T) {
+	s := &Store{Dir: t.TempDir(), CA: "https://ca.example/dir"}
+	if err := s.makeFolder(); err != nil {
+		t.Fatal(err)
+	}
+	m := memoryOf(t, s)
+	if !m.MayAsk(noon) {
+		t.Error("before the first question")
+	}
+	if err := m.NoAnswer(noon); err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[time.Time]bool{noon: false, noon.Add(59 * time.Minute): false, noon.Add(time.Hour): true} {
+		if memoryOf(t, s).MayAsk(at) != want || m.MayAsk(at) != want {
+			t.Errorf("at %s it is not %v", at, want)
+		}
+	}
+}
+
 func TestMemoryIsNeverInTheWay(t *testing.T) {
 	s := &Store{Dir: t.TempDir(), CA: "https://ca.example/dir"}
 	if err := s.makeFolder(); err != nil {

@@ -163,7 +163,8 @@ func (r *run) askWhen(ctx context.Context) bool {
 	if was != nil && was.ID != id {
 		was = nil
 	}
-	if until, _ := r.Memory.Held(r.Now); id == "" || was != nil && r.Now.Before(was.Ask) || !until.IsZero() {
+	until, _ := r.Memory.Held(r.Now)
+	if id == "" || was != nil && r.Now.Before(was.Ask) || !until.IsZero() || !r.Memory.MayAsk(r.Now) {
 		return false
 	}
 	asking, cancel := context.WithTimeout(ctx, ariTimeout)
@@ -185,6 +186,9 @@ func (r *run) askWhen(ctx context.Context) bool {
 			a.Ask = later.Until
 		}
 		r.tell(StepARI, "no renewal info: %v", err)
+		if err := r.Memory.NoAnswer(now); err != nil { // a thousand others would wait for nothing
+			r.tell(StepWarning, "%v", err)
+		}
 	case info != nil:
 		a.Start, a.End, a.Explanation = info.Start.UTC(), info.End.UTC(), info.Explanation
 		a.Ask = now.Add(ariAgain)
