@@ -186,6 +186,9 @@ func (r *run) askWhen(ctx context.Context) bool {
 			a.Ask = later.Until
 		}
 		r.tell(StepARI, "no renewal info: %v", err)
+		if later == nil {
+			break
+		}
 		if err := r.Memory.NoAnswer(now); err != nil { // a thousand others would wait for nothing
 			r.tell(StepWarning, "%v", err)
 		}
