@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -17,15 +18,26 @@ import (
 // archive is where the files of one certificate go when nothing uses them any
 // more. One without a directory deletes them.
 type archive struct {
-	dir *os.Root
+	dir  *os.Root
+	path string
 }
 
 // openArchive opens the folder of an alias in the archive, and makes it where it
-// is missing. path "" is an archive that deletes.
+// is missing. path "" is an archive that deletes. One that cannot be written to is
+// an error here, before anything has been moved.
 func openArchive(path, alias string) (*archive, error) {
 	if path == "" {
 		return &archive{}, nil
 	}
+	folder := filepath.Join(path, alias)
+	dir, err := openArchiveFolder(path, alias)
+	if err != nil {
+		return nil, fmt.Errorf("the archive %q: %w", folder, reason(err))
+	}
+	return &archive{dir, folder}, nil
+}
+
+func openArchiveFolder(path, alias string) (*os.Root, error) {
 	if err := atomicfile.MakeDir(path); err != nil {
 		return nil, err
 	}
@@ -42,12 +54,28 @@ func openArchive(path, alias string) (*archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The certificate's lock keeps others out of this folder too.
-	if err := errors.Join(atomicfile.SyncDir(all), atomicfile.Sweep(dir)); err != nil {
+	err = atomicfile.Writable(dir)
+	if err == nil {
+		// The certificate's lock keeps others out of this folder too.
+		err = errors.Join(atomicfile.SyncDir(all), atomicfile.Sweep(dir))
+	}
+	if err != nil {
 		dir.Close()
 		return nil, err
 	}
-	return &archive{dir}, nil
+	return dir, nil
+}
+
+// reason takes the names off an error of the file system: here they are relative,
+// or told already.
+func reason(err error) error {
+	switch e := err.(type) {
+	case *fs.PathError:
+		return e.Err
+	case *os.LinkError:
+		return e.Err
+	}
+	return err
 }
 
 func (a *archive) close() {
@@ -71,8 +99,19 @@ const maxSuffix = 10_000
 // same (a run was killed while it took it, or it has been restored from there).
 func (a *archive) take(from *os.Root, name, as string) error {
 	if a.dir == nil {
-		return from.Remove(name)
+		if err := from.Remove(name); err != nil {
+			return fmt.Errorf("deleting %q: %w", as, reason(err))
+		}
+		return nil
 	}
+	if err := a.put(from, name, as); err != nil {
+		return fmt.Errorf("moving %q to %q: %w", as, a.path, reason(err))
+	}
+	return nil
+}
+
+// put is take where there is an archive.
+func (a *archive) put(from *os.Root, name, as string) error {
 	for n := range maxSuffix {
 		to := as
 		if n > 0 {
@@ -92,7 +131,7 @@ func (a *archive) take(from *os.Root, name, as string) error {
 			return from.Remove(name)
 		}
 	}
-	return fmt.Errorf("%q: the archive has too many of that name", as)
+	return errors.New("there are too many of that name")
 }
 
 // isThere tells whether two files are one, or equal.

@@ -38,7 +38,8 @@ func cleanupNames() []string {
 // It differs from dehydrated's where that one would lose something. A stable name
 // that leads nowhere, as after a revocation, or where half a backup was restored,
 // is left as it is, and because nobody can tell what it should show, nothing of its
-// kind is unused (but what was revoked), and no version. Only regular files go.
+// kind is unused (but what was revoked), and no version. Only regular files go, and
+// only those with a time: who put a privkey-haproxy.pem there may be using it.
 //
 // Each folder with something to be done is locked. One that cannot be cleaned up,
 // or is locked by another run (*atomicfile.LockedError), does not stop the others:
@@ -138,7 +139,7 @@ func (c *Certificate) findUnused(dir *os.Root) (*unused, error) {
 		for _, suffix := range []string{"", revokedSuffix} {
 			for _, e := range entries {
 				id, found := flatID(e.Name(), name, suffix)
-				if !found || !e.Type().IsRegular() {
+				if !found || !isVersionID(id) || !e.Type().IsRegular() {
 					continue
 				}
 				info, err := e.Info()

@@ -38,8 +38,19 @@ func (c *Certificate) Forget(ctx context.Context, archive string) error {
 	}
 	defer tree.Close()
 	if archive == "" {
-		return discard(tree, c.Alias)
+		if err := discard(tree, c.Alias); err != nil {
+			return fmt.Errorf("deleting %q: %w", c.Path(), reason(err))
+		}
+		return nil
 	}
+	if err := c.moveTo(tree, archive); err != nil {
+		return fmt.Errorf("moving %q to the archive %q: %w", c.Path(), archive, reason(err))
+	}
+	return nil
+}
+
+// moveTo is Forget with an archive; tree is the directory of all certificates.
+func (c *Certificate) moveTo(tree *os.Root, archive string) error {
 	if err := atomicfile.MakeDir(archive); err != nil {
 		return err
 	}
@@ -56,7 +67,10 @@ func (c *Certificate) Forget(ctx context.Context, archive string) error {
 	if errors.Is(err, syscall.EXDEV) {
 		return moveTree(tree, c.Alias, to, as)
 	}
-	return errors.Join(err, atomicfile.SyncDir(to), atomicfile.SyncDir(tree))
+	if err != nil {
+		return err
+	}
+	return errors.Join(atomicfile.SyncDir(to), atomicfile.SyncDir(tree))
 }
 
 // freeName is the name, or the name with a time behind it.
@@ -70,7 +84,7 @@ func freeName(dir *os.Root, name string, now time.Time) (string, error) {
 		}
 		free = name + "-" + strconv.FormatInt(now.Unix()+n, 10)
 	}
-	return "", fmt.Errorf("%q: the archive has too many of that name", name)
+	return "", errors.New("there are too many of that name")
 }
 
 // discard deletes a folder. It loses its name first: half of one must never be
