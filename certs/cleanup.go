@@ -17,7 +17,7 @@ import (
 // CleanupOptions say where files go that nothing uses any more.
 type CleanupOptions struct {
 	Archive string                 // the directory with a folder for each alias; "": they are deleted
-	Tell    func(dir, file string) // each file, before it is moved or deleted; may be nil
+	Tell    func(dir, file string) // each file that was moved or deleted; may be nil
 }
 
 const (
@@ -300,10 +300,10 @@ func (c *Certificate) putAway(dir *os.Root, u *unused, o CleanupOptions) (err er
 		}
 	}
 	for _, file := range u.files {
-		o.Tell(c.Alias, file.Name())
 		if err := to.take(dir, file.Name(), file.Name()); err != nil {
 			return err
 		}
+		o.Tell(c.Alias, file.Name())
 	}
 	return nil
 }
@@ -345,10 +345,10 @@ func (c *Certificate) putVersionAway(dir, versions *os.Root, id string, flats []
 				}
 				continue
 			}
-			o.Tell(c.Alias, own)
 			if err := to.take(set, name+suffix, flat(name, id)+suffix); err != nil {
 				return err
 			}
+			o.Tell(c.Alias, own)
 		}
 	}
 	return removeSet(versions, id)

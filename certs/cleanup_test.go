@@ -22,6 +22,9 @@ func cleaned(t testing.TB, c *Certificate, archive string) (told []string) {
 	t.Helper()
 	err := c.store.Cleanup(context.Background(), CleanupOptions{Archive: archive, Tell: func(dir, file string) {
 		told = append(told, dir+"/"+file)
+		if _, err := os.Lstat(filepath.Join(c.store.Dir, dir, file)); !os.IsNotExist(err) {
+			t.Errorf("%s/%s is told before it is gone: %v", dir, file, err)
+		}
 	}})
 	if err != nil {
 		t.Fatal(err)
