@@ -46,6 +46,7 @@ func (a *app) accountSubcommand(word, short, long string, do func(*cobra.Command
 		RunE:  func(c *cobra.Command, _ []string) error { return do(c) },
 	}
 	caFlags(c)
+	a.traceFlag(c)
 	return c
 }
 
@@ -93,6 +94,10 @@ func (a *app) showAccount(ctx context.Context, authority *ca, known *account.Acc
 	algo, err := keys.AlgoOf(known.Key.Public())
 	if err != nil {
 		return err
+	}
+	if a.json {
+		return a.emit(&accountJSON{URL: known.URL, CA: authority.url, Status: there.Status, Contact: there.Contact,
+			Key: authority.store.KeyPath(), KeyType: string(algo), Terms: directory.Meta.TermsOfService})
 	}
 	var b strings.Builder
 	row := func(label, value string) {
@@ -147,7 +152,7 @@ func (a *app) updateAccount(c *cobra.Command, f *updateFlags) error {
 		return err
 	}
 	return a.locked(c.Context(), f.noLock, func() error {
-		return a.withAccount(c.Context(), func(ctx context.Context, authority *ca, _ *account.Account) error {
+		return a.withAccount(c.Context(), func(ctx context.Context, authority *ca, known *account.Account) error {
 			update, err := authority.store.Update(ctx, authority.client, change, time.Now())
 			if err != nil {
 				return err
@@ -158,7 +163,14 @@ func (a *app) updateAccount(c *cobra.Command, f *updateFlags) error {
 			if update.Same {
 				a.report.Note("the account is as it was")
 			}
-			return nil
+			if !a.json {
+				return nil
+			}
+			o := &accountJSON{URL: known.URL, CA: authority.url, Result: "updated", Contact: update.Contact}
+			if update.Same {
+				o.Result = resultUnchanged
+			}
+			return a.emit(o)
 		})
 	})
 }
@@ -218,9 +230,10 @@ func (a *app) rollover(ctx context.Context, key crypto.Signer) error {
 	}
 	defer cancel()
 	rolled, err := authority.store.Rollover(ctx, authority.client, r)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	switch {
 	case rolled.Same:
 		a.report.Note("the account has this key already")
 	case authority.store.KeyFile != "":
@@ -228,7 +241,17 @@ func (a *app) rollover(ctx context.Context, key crypto.Signer) error {
 	case rolled.Backup != "":
 		a.report.Note("the key of before is kept as " + rolled.Backup)
 	}
-	return nil
+	if !a.json {
+		return nil
+	}
+	o := &accountJSON{URL: rolled.Account.URL, CA: authority.url, Result: "changed", Backup: rolled.Backup}
+	if rolled.Same {
+		o.Result = resultUnchanged
+	}
+	if authority.store.KeyFile == "" {
+		o.Key = authority.store.KeyPath()
+	}
+	return a.emit(o)
 }
 
 func (a *app) accountDeactivate() *cobra.Command {
@@ -245,8 +268,12 @@ says what would be lost.`,
 				return a.deactivateWithoutYes(c.Context())
 			}
 			return a.locked(c.Context(), noLock, func() error {
-				return a.withAccount(c.Context(), func(ctx context.Context, authority *ca, _ *account.Account) error {
-					return authority.store.Deactivate(ctx, authority.client)
+				return a.withAccount(c.Context(), func(ctx context.Context, authority *ca, known *account.Account) error {
+					err := authority.store.Deactivate(ctx, authority.client)
+					if err == nil && a.json {
+						err = a.emit(&accountJSON{URL: known.URL, CA: authority.url, Result: "deactivated"})
+					}
+					return err
 				})
 			})
 		})

@@ -57,6 +57,9 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 	for _, w := range a.settings.Warnings()[told:] {
 		a.report.Warning(w)
 	}
+	if err := a.openTrace(url); err != nil {
+		return nil, err
+	}
 	curl := a.curl()
 	transport := a.HTTP
 	if transport == nil {
@@ -67,6 +70,9 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 	plain := &http.Client{Transport: transport}
 	c := &ca{url: url, test: test, http: plain, store: store}
 	o := acme.Options{HTTP: plain, UserAgent: "arid/" + version, RequestTimeout: curl.MaxTime}
+	if a.trace != nil {
+		o.Trace, c.http = a.trace.exchange, a.trace.client(transport)
+	}
 	if !a.settings.Dehydrated() {
 		if c.memory, err = store.Memory(); err != nil {
 			a.report.Warning(err.Error())

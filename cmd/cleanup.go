@@ -56,11 +56,14 @@ func (a *app) cleanup(ctx context.Context, f *cleanupFlags) error {
 	if f.forget != "" {
 		return a.forget(ctx, f)
 	}
-	done := "archived"
-	if f.remove {
-		done = "deleted"
-	}
-	err := a.cleanUp(ctx, f.remove, func(file string) { a.report.Step(file + ": " + done) })
+	done := putAway(f.remove)
+	err := a.cleanUp(ctx, f.remove, func(file string) {
+		a.report.Step(file + ": " + done)
+		if a.json {
+			name, file, _ := strings.Cut(file, "/")
+			_ = a.emit(&cleanupJSON{Name: name, File: file, Result: done}) // a broken stdout is known to report
+		}
+	})
 	return a.tellCleanup(err)
 }
 
@@ -75,6 +78,14 @@ func (a *app) cleanUp(ctx context.Context, remove bool, tell func(file string)) 
 		Archive: a.archive(remove),
 		Tell:    func(dir, file string) { tell(dir + "/" + file) },
 	})
+}
+
+// putAway is what becomes of things.
+func putAway(remove bool) string {
+	if remove {
+		return "deleted"
+	}
+	return "archived"
 }
 
 // archive is where certs puts things; "" has them deleted.
@@ -105,6 +116,11 @@ func (a *app) forget(ctx context.Context, f *cleanupFlags) error {
 		return fmt.Errorf("%s: %w", f.forget, err)
 	}
 	a.report.Note(fmt.Sprintf("%s is forgotten", f.forget))
+	if a.json {
+		if err := a.emit(&cleanupJSON{Name: f.forget, Result: putAway(f.remove)}); err != nil {
+			return err
+		}
+	}
 	domains, err := config.ReadDomains(a.path("DOMAINS_TXT"))
 	if err != nil {
 		return nil // nobody needs one
@@ -163,6 +179,7 @@ func (a *app) tellCleanup(err error) error {
 	status := exitStatus(all[0])
 	for _, err := range all {
 		a.tellError(err)
+		a.emitError(err)
 	}
 	if slices.ContainsFunc(all, func(err error) bool { return exitStatus(err) != status }) {
 		status = statusFailed

@@ -24,11 +24,31 @@ func (a *app) configCommand() *cobra.Command {
 			if _, err := a.openCA(c.Context()); err != nil {
 				a.report.Warning(err.Error())
 			}
+			if a.json {
+				return a.emitSettings()
+			}
 			return a.out(a.settingsTable())
 		},
 	}
 	settingFlags(c, "CA")
 	return c
+}
+
+// emitSettings is the table as objects.
+func (a *app) emitSettings() error {
+	for _, s := range config.Known() {
+		if s.Unused {
+			continue
+		}
+		o := &configJSON{Setting: s.Name, Value: s.Show(a.settings.Value(s.Name)), Origin: a.settings.Origin(s.Name).String(), Variable: s.Env()}
+		if s.Flag != "" {
+			o.Flag = "--" + s.Flag
+		}
+		if err := a.emit(o); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *app) settingsTable() string {

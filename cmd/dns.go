@@ -83,6 +83,9 @@ func (a *app) dnsUpdate(ctx context.Context, done string, change func(*dns.Updat
 	}
 	u.Tell = func(zone, server string, records int) {
 		a.report.Step(fmt.Sprintf("zone %q at %s: %d %s", zone, server, records, done))
+		if a.json {
+			_ = a.emit(&dnsJSON{Result: done, Records: records, Zone: zone, Server: server}) // a broken stdout is known to report
+		}
 	}
 	return change(u, ctx, records...)
 }
@@ -106,7 +109,10 @@ func (a *app) dnsWait(ctx context.Context, records []dns.Record) error {
 	var unseen *dns.UnseenError
 	if errors.As(err, &unseen) && unseen.OnlyUnreachable() {
 		a.report.Warning(err.Error())
-		return nil
+		err = nil
+	}
+	if err == nil && a.json {
+		err = a.emit(&dnsJSON{Result: "seen", Records: len(records)})
 	}
 	return err
 }

@@ -24,6 +24,8 @@ func hints(err error) (lines []string) {
 	if errors.As(err, &setting) && setting.Hint != "" {
 		lines = append(lines, setting.Hint)
 	}
+	problem := problemOf(err)
+	lines = append(lines, problemHints(problem)...)
 	var later *acme.TemporaryError
 	if errors.As(err, &later) && !later.Until.IsZero() {
 		lines = append(lines, "not before "+later.Until.UTC().Format(time.RFC3339))
@@ -36,10 +38,6 @@ func hints(err error) (lines []string) {
 	if errors.As(err, &dates) && dates.Reason == x509.Expired {
 		lines = append(lines, "is the clock of this host right?")
 	}
-	var problem *acme.Problem
-	if errors.As(err, &problem) && problem.Short() == "userActionRequired" && problem.Instance != "" { // RFC 8555 §7.3.3
-		lines = append(lines, fmt.Sprintf("visit %.300q", problem.Instance))
-	}
 	var terms *account.TermsError
 	if errors.As(err, &terms) {
 		lines = append(lines, "if you agree to them, say --accept-terms")
@@ -47,7 +45,38 @@ func hints(err error) (lines []string) {
 	if is[*issue.DeployError](err) && !is[*rehearsalError](err) {
 		lines = append(lines, "the certificate is issued all the same; the next run repeats what failed")
 	}
+	switch link := explanation(problem); {
+	case problem != nil && problem.Short() == "userActionRequired" && problem.Instance != "": // RFC 8555 §7.3.3
+		lines = append(lines, fmt.Sprintf("visit %.300q", problem.Instance))
+	case link != "":
+		lines = append(lines, "see "+link)
+	}
 	return lines
+}
+
+// problemOf is the CA's own explanation of an error that is not about a validation; nil
+// where there is none.
+func problemOf(err error) *acme.Problem {
+	var problem *acme.Problem
+	var order *issue.OrderError
+	if !errors.As(err, &problem) && errors.As(err, &order) {
+		problem = order.Problem
+	}
+	return problem
+}
+
+// explanation is where the CA explains itself, "" where it does not say. In the words
+// about a validation, or an order, that failed stands what the CA has looked at, which
+// may be a page of anybody's.
+func explanation(p *acme.Problem) string {
+	if p == nil {
+		return ""
+	}
+	said := *p
+	if p.URL == "" {
+		said.Detail = ""
+	}
+	return said.Link()
 }
 
 // blame is one thing that went wrong, as it is told.
@@ -83,6 +112,9 @@ func blames(err error) (all []blame) {
 		}
 		if i == 0 {
 			b.notes = append(b.notes, notes...)
+		}
+		if link := explanation(f.Problem); link != "" {
+			b.notes = append(b.notes, report.Note{Label: "hint", Text: "see " + link})
 		}
 		all = append(all, b)
 	}

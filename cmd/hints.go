@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"arid/acme"
 	"arid/issue"
 	"arid/probe"
 	"arid/report"
@@ -15,7 +16,7 @@ import (
 // hintRow is one row of the table that "arid help hints" prints. The name stays
 // the same for ever: it is what people search for.
 type hintRow struct {
-	name string
+	name string // with "ca-" and the CA's word, where it is for one: "ca-bad-csr" for badCSR
 	text string // what the user might do
 }
 
@@ -63,42 +64,111 @@ func hintTable() []hintRow {
 		{"ca-dnssec", "the zone's DNSSEC signatures do not hold: expired, or a DS record of an older key?"},
 		{"ca-connection", "the CA cannot connect: does the server answer, on this address, from everywhere?"},
 		{"ca-unauthorized", "what the CA saw is not the proof: does the web server show the files of WELLKNOWN, and on every address?"},
+		{"ca-perspectives", "the CA looks from several networks at once, and some of them did not see the proof: a firewall that goes by country or address, or a DNS server or mirror that lags behind?"},
+
+		{"ca-rate-limited", "a limit of the CA's that time lifts; trying again sooner, or with --force, does not"},
+		{"ca-paused", "the CA has paused these names for this account, since they have failed for long: mend what fails, then follow the link; waiting does not end it"},
+		{"ca-unsupported-identifier", "this CA gives no certificates for names, or addresses, of this kind"},
+		{"ca-rejected-identifier", "the CA does not take this name, by its rules or a list: leave it out, or ask the CA"},
+		{"ca-bad-csr", "the CA does not take the signing request: look at --algo, --must-staple and --subject, or at your own CSR"},
+		{"ca-bad-public-key", "the CA does not take the key: try another type (--algo; of an account: ACCOUNT_KEY_ALGO), and a new one, since it may be weak or known to others"},
+		{"ca-external-account-required", "the CA knows its accounts from before: its own site gives out a key id and a key for --eab-kid and --eab-hmac-file"},
+		{"ca-user-action-required", "the CA waits for a person, mostly to agree to new terms: arid account update --accept-terms"},
 	}
 }
+
+// rowOf is the row for what a CA says. Paused names, and networks that disagree, have no
+// type of their own.
+func rowOf(p *acme.Problem) (row hintRow, found bool) {
+	name := ""
+	switch { // in the words of Let's Encrypt
+	case strings.Contains(strings.ToLower(p.Detail), "secondary validation"):
+		name = "ca-perspectives"
+	case strings.Contains(p.Link(), "/unpause"):
+		name = "ca-paused"
+	}
+	for _, row := range hintTable() {
+		if row.name == name || name == "" && row.isFor(p.Short()) {
+			return row, true
+		}
+	}
+	return hintRow{}, false
+}
+
+// isFor says whether the row is for this word of the CA's.
+func (r hintRow) isFor(word string) bool {
+	name, ofCA := strings.CutPrefix(r.name, "ca-")
+	return ofCA && strings.EqualFold(strings.ReplaceAll(name, "-", ""), word)
+}
+
+// maxProblemHints is how many of perhaps many subproblems are worth a line.
+const maxProblemHints = 3
+
+// problemHints are for a refused request, or an order that failed: what the CA says of
+// all of it, then what it says of single names.
+func problemHints(p *acme.Problem) (lines []string) {
+	if p == nil {
+		return nil
+	}
+	for _, said := range append([]acme.Problem{*p}, p.Subproblems...) {
+		row, found := rowOf(&said)
+		if p.URL != "" && row.name == "ca-unauthorized" { // of a request it is about the account
+			continue
+		}
+		if line := row.String(); found && !slices.Contains(lines, line) && len(lines) < maxProblemHints {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+func (r hintRow) String() string { return fmt.Sprintf("%s [%s]", r.text, r.name) }
 
 // validationHint names what to look at after a refused challenge: by what arid
 // saw itself, or by what the CA said where arid saw less than the CA.
 func validationHint(f issue.Failure) string {
-	said := ""
+	var said hintRow
 	if f.Problem != nil {
-		said = f.Problem.Short()
+		said, _ = rowOf(f.Problem)
 	}
-	names := []string{string(f.Seen.Cause), "ca-" + said}
-	if said == "caa" || said == "dnssec" || f.Seen.Cause == probe.NoAddress || said == "dns" && f.Seen.Cause == probe.SeenRight {
+	names := []string{string(f.Seen.Cause), said.name}
+	if said.better(f.Seen.Cause) {
 		slices.Reverse(names)
 	}
 	for _, name := range names {
 		for _, row := range hintTable() {
 			if row.name == name {
-				return fmt.Sprintf("%s [%s]", row.text, row.name)
+				return row.String()
 			}
 		}
 	}
 	return ""
 }
 
+// better says whether what the CA said explains more than what was seen from here.
+func (r hintRow) better(seen probe.Cause) bool {
+	switch r.name {
+	case "ca-caa", "ca-dnssec", "ca-perspectives", "ca-rejected-identifier", "ca-unsupported-identifier":
+		return true
+	case "ca-dns":
+		return seen == probe.SeenRight || seen == probe.NoAddress
+	}
+	return seen == probe.NoAddress
+}
+
 // hintsTopic is "arid help hints".
 func (a *app) hintsTopic() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "hints",
-		Short: "what the hints after a failed validation mean",
+		Short: "what the hints after a failure mean",
 	}
 	var rows [][]string
 	for _, row := range hintTable() {
 		rows = append(rows, []string{row.name, row.text})
 	}
 	c.Long = `When the CA could not validate a name, arid looks at the same URL, address or TXT
-record itself, and prints what it saw and a hint, with its name in brackets.
+record itself, and prints what it saw and a hint, with its name in brackets. Those
+that begin with ca- are about what the CA says, of a name or of a request.
 
 ` + strings.TrimRight(report.Table(rows), "\n")
 	return c

@@ -2,6 +2,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -72,6 +73,8 @@ type app struct {
 	color          string
 	configFile     string
 	base           string
+	traceFile      string
+	trace          *tracer             // nil: nobody wants one
 	explained      map[issue.Step]bool // by rehearse
 	turn           chan struct{}       // one hook at a time
 }
@@ -83,13 +86,14 @@ func (a *app) finish(err error) int {
 	if err != nil && !is[*toldError](err) {
 		a.tellOutcome(err)
 	}
+	a.emitError(err)
 	var bug *guard.Panic
 	if errors.As(err, &bug) && a.verbose {
 		for line := range strings.Lines(string(bug.Stack)) {
 			a.report.Explain("", strings.TrimRight(line, "\n"))
 		}
 	}
-	if broken := a.report.Broken(); broken != nil && status == statusOK {
+	if err := cmp.Or(a.trace.close(), a.report.Broken()); err != nil && status == statusOK {
 		return statusIO
 	}
 	return status

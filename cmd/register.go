@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"arid/account"
 )
 
 func (a *app) registerCommand() *cobra.Command {
@@ -26,6 +28,7 @@ has been done before, it prints the account's URL and asks nobody.`,
 	}
 	f.add(c)
 	caFlags(c)
+	a.traceFlag(c)
 	return c
 }
 
@@ -43,7 +46,7 @@ func (a *app) register(ctx context.Context, f *registrationFlags) error {
 		return err
 	}
 	defer cancel()
-	account, created, err := authority.store.Ensure(ctx, authority.client, registration)
+	made, created, err := authority.store.Ensure(ctx, authority.client, registration)
 	if err != nil {
 		return err
 	}
@@ -52,5 +55,12 @@ func (a *app) register(ctx context.Context, f *registrationFlags) error {
 	} else {
 		a.report.Note("the account was there already")
 	}
-	return a.out(account.URL + "\n")
+	if !a.json {
+		return a.out(made.URL + "\n")
+	}
+	o := &registerJSON{URL: made.URL, CA: authority.url, Created: created}
+	if created {
+		o.Contact, _ = account.Contacts(registration.Contact) // good ones, or there were no account
+	}
+	return a.emit(o)
 }

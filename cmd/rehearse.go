@@ -96,7 +96,10 @@ func (a *app) rehearse(c *cobra.Command, f *rehearseFlags, words []string) (err 
 	}
 	options := rehearse.CAOptions{HTTPPort: f.httpPort, TLSPort: f.tlsPort, DNS: f.dns, Key: updater.Key, Profile: r.Profile, Strict: true}
 	result, err := rehearse.Run(c.Context(), options, room, r)
-	if result != nil {
+	switch {
+	case a.json:
+		err = a.emitRehearsed(r, result, err, kept)
+	case result != nil:
 		if outErr := a.out(chainTable(result)); err == nil {
 			err = outErr
 		}
@@ -214,6 +217,18 @@ func chainTable(result *issue.Result) string {
 		rows = append(rows, []string{kind, report.Escape(subject), report.Escape(c.Issuer.CommonName), c.NotAfter.UTC().Format(time.RFC3339)})
 	}
 	return report.Table(rows)
+}
+
+// emitRehearsed is that as an object. Its error is the rehearsal's, or stdout's.
+func (a *app) emitRehearsed(r *issue.Request, result *issue.Result, err error, kept bool) error {
+	o := certificateObject(r.Names[0], r.Names, result, err)
+	if err != nil {
+		o.troubleJSON = troubleOf(&rehearsalError{err}) // whose hints are not those of a real run
+	}
+	if !kept {
+		o.Path = ""
+	}
+	return a.emitCertificate(o, err)
 }
 
 func (a *app) sayRehearsed(result *issue.Result, kept bool) {

@@ -59,6 +59,7 @@ nothing where nothing is due: this is what cron runs.`,
 	flags.DurationVar(&f.jitter, "jitter", 0, "wait up to `DURATION` first, a random time")
 	f.orderFlags.add(c)
 	caFlags(c)
+	a.traceFlag(c)
 	settingFlags(c, slices.Concat(validateSettings, dnsSettings, orderSettings, []string{"DOMAINS_TXT", "PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS", "PARALLEL"})...)
 	return c
 }
@@ -97,9 +98,12 @@ func (a *app) renew(c *cobra.Command, f *renewFlags, words []string) error {
 		return err
 	}
 	w.session = &session{app: a, hooks: w.common.common.Hooks, noLock: f.noLock}
-	defer func() { w.session.end(c.Context(), w.first) }()
+	defer func() {
+		a.report.Clear() // the screen is exit_hook's
+		w.session.end(c.Context(), w.first)
+	}()
 	for _, b := range bad {
-		w.fail(b)
+		w.fail(aliasOf(b), b)
 	}
 	if err := w.lines(c.Context(), chosen); err != nil {
 		return err
@@ -199,6 +203,7 @@ type walk struct {
 	authority *ca
 	common    *plan // for all certificates without a config of their own
 	session   *session
+	board     *report.Board
 
 	mu       sync.Mutex     // what follows belongs to all who work
 	statuses []int          // of the failures
@@ -208,11 +213,33 @@ type walk struct {
 	stop     bool           // no more lines are to be begun
 }
 
-// fail tells a failure.
-func (w *walk) fail(err error) {
+// fail tells a failure, of a certificate or of none.
+func (w *walk) fail(alias string, err error) {
+	if alias == "" {
+		w.emitError(err)
+	} else {
+		w.emitLine(certificateObject(alias, nil, nil, err))
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.failed(err)
+}
+
+// aliasOf is the certificate that a line with a mistake is for, "" if it does not say.
+func aliasOf(err error) string {
+	var line *config.LineError
+	errors.As(err, &line)
+	if line == nil {
+		return ""
+	}
+	return line.Alias
+}
+
+// emitLine writes the object for a line; a broken stdout is known to report.
+func (w *walk) emitLine(o *certificateJSON) {
+	if w.json {
+		_ = w.emit(o)
+	}
 }
 
 func (w *walk) failed(err error) {
@@ -221,6 +248,15 @@ func (w *walk) failed(err error) {
 	}
 	w.statuses = append(w.statuses, exitStatus(err))
 	w.tellOutcome(err)
+}
+
+// ended tells what became of a line. Of a run that was told to end, what was begun and
+// came to nothing is not worth an object.
+func (w *walk) ended(ctx context.Context, line *config.Line, result *issue.Result, err error) {
+	if ctx.Err() == nil || result != nil && result.Issued {
+		w.emitLine(certificateObject(line.Alias, line.Names, result, err))
+	}
+	w.failLine(ctx, line, err)
 }
 
 // failLine tells what went wrong with a line, if anything did; what is wrong with a
@@ -261,6 +297,7 @@ func (w *walk) lines(ctx context.Context, lines []config.Line) error {
 	if err != nil {
 		return err
 	}
+	w.board = w.report.Board(len(lines))
 	var workers sync.WaitGroup
 	free := make(chan struct{}, atOnce)
 	for i := range lines {
@@ -272,18 +309,23 @@ func (w *walk) lines(ctx context.Context, lines []config.Line) error {
 		if ctx.Err() != nil || w.stopped() {
 			break
 		}
-		if len(lines) > 1 {
-			w.report.Progress(fmt.Sprintf("%d/%d %s", i+1, len(lines), line.Alias))
-		}
+		w.board.Begin(line.Alias)
 		r, err := w.request(ctx, line) // one after another: configs are evaluated here
 		if err != nil {
-			w.failLine(ctx, line, err)
+			w.ended(ctx, line, nil, err)
+			w.board.End(line.Alias)
 			<-free
 			continue
 		}
+		if len(lines) > 1 {
+			r.Tell = func(e issue.Event) { w.tellLine(line.Alias, e) }
+		}
 		workers.Go(func() {
 			defer func() { <-free }()
-			w.failLine(ctx, line, guard.Run(func() error { return w.line(ctx, line, r) }))
+			var result *issue.Result
+			err := guard.Run(func() (err error) { result, err = w.line(ctx, line, r); return err })
+			w.ended(ctx, line, result, err)
+			w.board.End(line.Alias)
 		})
 	}
 	workers.Wait()
@@ -291,6 +333,22 @@ func (w *walk) lines(ctx context.Context, lines []config.Line) error {
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// tellLine shows the progress of one line among many.
+func (w *walk) tellLine(alias string, e issue.Event) {
+	if e.Step == issue.StepHook {
+		w.board.Hook(alias)
+	} else {
+		w.board.Step(alias)
+	}
+	switch {
+	case e.Step == issue.StepWarning:
+		w.tell(e)
+	case w.verbose:
+		e.Text = named(alias, errors.New(e.Text)).Error() // lines of several stand mixed
+		w.tell(e)
+	}
 }
 
 // parallel is how many certificates are worked on at once. Hooks that write TXT
@@ -323,9 +381,18 @@ func (w *walk) dryRun(ctx context.Context, lines []config.Line) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		row, err := w.outlook(ctx, &lines[i])
-		if w.failLine(ctx, &lines[i], err); row != nil {
-			table = append(table, row)
+		r, o, err := w.outlook(ctx, &lines[i])
+		switch {
+		case err != nil:
+			w.ended(ctx, &lines[i], nil, err)
+		case w.json:
+			w.emitLine(outlookObject(r, o))
+		default:
+			state := outlookState(o)
+			if state == resultUnchanged {
+				state = "ok"
+			}
+			table = append(table, []string{lines[i].Alias, state, report.Escape(o.Reason)})
 		}
 		if w.stopped() {
 			break
@@ -338,8 +405,12 @@ func (w *walk) dryRun(ctx context.Context, lines []config.Line) error {
 }
 
 // line brings one certificate to where its line wants it.
-func (w *walk) line(ctx context.Context, line *config.Line, r *issue.Request) error {
-	r.Begin = w.session.begin
+func (w *walk) line(ctx context.Context, line *config.Line, r *issue.Request) (*issue.Result, error) {
+	r.Begin = func(ctx context.Context) error {
+		w.board.Hook(line.Alias) // startup_hook
+		defer w.board.Step(line.Alias)
+		return w.session.begin(ctx)
+	}
 	result, err := issue.Sign(ctx, r)
 	w.session.note(line.Alias, result, err)
 	if result != nil && (err == nil || !result.Deployed) {
@@ -352,32 +423,33 @@ func (w *walk) line(ctx context.Context, line *config.Line, r *issue.Request) er
 			w.report.Note(fmt.Sprintf("%s: %s", line.Alias, result.Reason))
 		}
 	}
-	return err
+	return result, err
 }
 
-// outlook is what would be done for a line, as a row of a table.
-func (w *walk) outlook(ctx context.Context, line *config.Line) ([]string, error) {
+// outlook is what would be done for a line.
+func (w *walk) outlook(ctx context.Context, line *config.Line) (*issue.Request, *issue.Outlook, error) {
 	r, err := w.request(ctx, line)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	o, err := issue.Look(r)
-	if err != nil {
-		return nil, err
-	}
-	state := "ok"
-	switch {
-	case o.Held:
-		state = "held"
-	case o.Due:
-		state = "due"
-	case o.Owed:
-		state = "owed"
-	}
-	if state == "due" || state == "owed" {
+	if err == nil && !o.Held && (o.Due || o.Owed) {
 		w.done++
 	}
-	return []string{line.Alias, state, report.Escape(o.Reason)}, nil
+	return r, o, err
+}
+
+// outlookState is the word for what would be done.
+func outlookState(o *issue.Outlook) string {
+	switch {
+	case o.Held:
+		return resultHeld
+	case o.Due:
+		return resultDue
+	case o.Owed:
+		return resultOwed
+	}
+	return resultUnchanged
 }
 
 // request is for a line, by the settings of its own config where it has one.
@@ -422,7 +494,7 @@ func (w *walk) orphans(ctx context.Context, d *config.Domains) {
 	}
 	all, err := w.common.store.Certificates()
 	if err != nil {
-		w.fail(err)
+		w.fail("", err)
 		return
 	}
 	for _, c := range all {
@@ -437,7 +509,7 @@ func (w *walk) orphans(ctx context.Context, d *config.Domains) {
 		r.Certificate, r.Names, r.Now = c, state.Names, time.Now()
 		r.Explicit, r.Force, r.TestCA = issue.Explicit{}, false, state.TestCA
 		if o, err := issue.Look(&r); err == nil && o.Due {
-			w.fail(&orphanError{c.Alias, o.Reason})
+			w.fail(c.Alias, &orphanError{c.Alias, o.Reason})
 		}
 	}
 }

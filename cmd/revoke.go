@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -55,6 +56,7 @@ certificate's own private key: then no account is needed.`,
 	c.Flags().StringVar(&f.reason, "reason", "", "`WORD`: "+strings.Join(slices.Sorted(maps.Keys(reasons)), ", "))
 	c.Flags().StringVar(&f.key, "key", "", "sign with the certificate's private key in `FILE`")
 	caFlags(c)
+	a.traceFlag(c)
 	settingFlags(c, "CERTDIR")
 	c.Flags().Lookup("out").Usage = "look for NAME in `DIR` instead of CERTDIR"
 	_ = c.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(slices.Sorted(maps.Keys(reasons)), cobra.ShellCompDirectiveNoFileComp))
@@ -90,10 +92,24 @@ func (a *app) revoke(c *cobra.Command, f *revokeFlags, what string) error {
 			return &inputError{fmt.Sprintf("--key %q", f.key), fmt.Errorf("does not fit the certificate of %q", what)}
 		}
 	}
-	if err := a.askRevocation(c.Context(), leaf, reason, key); err != nil {
+	already, err := a.askRevocation(c.Context(), leaf, reason, key)
+	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	return markRevoked(c.Context(), certificate, leaf)
+	err = markRevoked(c.Context(), certificate, leaf)
+	if a.json {
+		o := &revokeJSON{Serial: fmt.Sprintf("%x", leaf.SerialNumber), Reason: f.reason, Result: "revoked"}
+		if already {
+			o.Result = resultUnchanged
+		}
+		if certificate != nil {
+			o.Name = certificate.Alias
+		} else {
+			o.File = what
+		}
+		err = cmp.Or(err, a.emit(o))
+	}
+	return err
 }
 
 // toRevoke finds the certificate: a file if the word has a slash or is one, else
@@ -145,25 +161,26 @@ func firstCertificate(data []byte) (*x509.Certificate, error) {
 	}
 }
 
-func (a *app) askRevocation(ctx context.Context, leaf *x509.Certificate, reason int, key crypto.Signer) error {
+// askRevocation asks the CA, and tells whether it had revoked it already.
+func (a *app) askRevocation(ctx context.Context, leaf *x509.Certificate, reason int, key crypto.Signer) (already bool, err error) {
 	authority, err := a.openCA(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	ctx, cancel, err := a.deadline(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer cancel()
 	if key == nil {
 		wait, err := a.settings.Duration("LOCK_WAIT")
 		if err != nil {
-			return err
+			return false, err
 		}
 		if _, err := authority.store.Find(ctx, authority.client, wait); is[*account.NoneError](err) {
-			return &config.Error{What: fmt.Sprintf("there is no account at %q to sign with (--key FILE signs with the certificate's own key)", authority.url)}
+			return false, &config.Error{What: fmt.Sprintf("there is no account at %q to sign with (--key FILE signs with the certificate's own key)", authority.url)}
 		} else if err != nil {
-			return err
+			return false, err
 		}
 	}
 	err = authority.client.Revoke(ctx, leaf, reason, key)
@@ -173,12 +190,12 @@ func (a *app) askRevocation(ctx context.Context, leaf *x509.Certificate, reason 
 	var p *acme.Problem
 	if errors.As(err, &p) && p.Short() == "alreadyRevoked" {
 		a.report.Note(fmt.Sprintf("the CA had revoked serial %x already", leaf.SerialNumber))
-		return nil
+		return true, nil
 	}
 	if err == nil {
 		a.report.Result(fmt.Sprintf("revoked, serial %x", leaf.SerialNumber))
 	}
-	return err
+	return false, err
 }
 
 // markRevoked remembers that the live certificate is revoked: it is due at once.

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -51,6 +52,7 @@ With --csr the chain goes to stdout and nothing is kept.`,
 	flags.BoolVarP(&f.force, "force", "x", false, "order anew even if it is not due")
 	f.orderFlags.add(c)
 	caFlags(c)
+	a.traceFlag(c)
 	settingFlags(c, slices.Concat(validateSettings, dnsSettings, orderSettings, []string{"PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS"})...)
 	return c
 }
@@ -80,18 +82,25 @@ func (a *app) sign(c *cobra.Command, f *signFlags, words []string) error {
 	request.Insist = request.Insist || a.report.Terminal() // somebody waits for it
 	run := &session{app: a, hooks: request.Hooks, noLock: f.noLock}
 	if request.Certificate != nil {
-		request.Begin = run.begin
+		request.Begin = func(ctx context.Context) error {
+			a.report.Clear() // the screen is startup_hook's
+			return run.begin(ctx)
+		}
 	}
 	result, err := issue.Sign(c.Context(), request)
 	a.remember(authority)
 	if request.Certificate != nil {
 		run.note(request.Certificate.Alias, result, err)
+		a.report.Clear() // and exit_hook's
 		run.end(c.Context(), err)
 	}
 	if result != nil && (err == nil || !result.Deployed) { // what was owed is still owed
 		if sayErr := a.sayResult(request, result); err == nil {
 			err = sayErr
 		}
+	}
+	if a.json {
+		err = a.emitSigned(request, result, err)
 	}
 	return named(request.Names[0], err)
 }
@@ -107,6 +116,7 @@ func named(name string, err error) error {
 // sayResult writes the product, or the one line that a new certificate is worth.
 func (a *app) sayResult(r *issue.Request, result *issue.Result) error {
 	switch {
+	case r.Certificate == nil && a.json: // the chain is in the object
 	case r.Certificate == nil:
 		if err := a.report.Out(string(certs.EncodeChain(result.Chain))); err != nil {
 			return &outputError{err}
@@ -124,6 +134,20 @@ func (a *app) sayResult(r *issue.Request, result *issue.Result) error {
 		a.report.Note(fmt.Sprintf("%s: %s", r.Names[0], result.Reason))
 	}
 	return nil
+}
+
+// emitSigned is what came of a request as an object, with the chain where nothing else
+// has it. Its error is the request's, or stdout's.
+func (a *app) emitSigned(r *issue.Request, result *issue.Result, err error) error {
+	name := r.Names[0]
+	if r.Certificate != nil {
+		name = r.Certificate.Alias
+	}
+	o := certificateObject(name, r.Names, result, err)
+	if r.Certificate == nil && result != nil {
+		o.Chain = string(certs.EncodeChain(result.Chain))
+	}
+	return a.emitCertificate(o, err)
 }
 
 // request turns flags and settings into a request, and refuses whatever can be

@@ -28,6 +28,10 @@ func (a *app) versionCommand() *cobra.Command {
 		GroupID: groupInspect,
 		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
+			if a.json {
+				return a.emit(&versionJSON{Version: version, Go: runtime.Version(),
+					Platform: runtime.GOOS + "/" + runtime.GOARCH, Released: timeJSON(built())})
+			}
 			return a.out("arid " + version + " " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH + "\n")
 		},
 	}

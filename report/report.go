@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/fatih/color"
@@ -127,7 +128,8 @@ func (p *Printer) Out(text string) error {
 	return err
 }
 
-// Object writes one JSON object, on a line of its own, to stdout.
+// Object writes one JSON object, on a line of its own, to stdout. What would steer a
+// terminal is written as \uXXXX, which means the same.
 func (p *Printer) Object(v any) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -135,7 +137,25 @@ func (p *Printer) Object(v any) error {
 	if err := e.Encode(v); err != nil {
 		return err
 	}
-	return p.Out(b.String())
+	return p.Out(printable(b.String()))
+}
+
+// printable escapes what is no printable character in JSON, where such a one stands
+// in strings alone.
+func printable(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case unicode.IsPrint(r) || r == '\n': // the line's own end
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
 }
 
 // Note is a line that stands below an error: a hint, or what was seen.

@@ -2,6 +2,7 @@ package report_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/signal"
@@ -146,4 +147,20 @@ func FuzzEscape(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAnObjectIsOneLineThatCannotSteerTheTerminal(t *testing.T) {
+	p, out, _ := printer(report.Options{Quiet: true})
+	in := map[string]string{"text": "a&b <ünï>\nnext \x1b[2J \x7f \u009b31m \u202e \u2028 \U000e0041 \U0001f600"}
+	if err := p.Object(in); err != nil {
+		t.Fatal(err)
+	}
+	want := `{"text":"a&b <ünï>\nnext \u001b[2J \u007f \u009b31m \u202e \u2028 \udb40\udc41 ` + "\U0001f600" + "\"}\n"
+	if out.String() != want {
+		t.Errorf("got  %s\nwant %s", out, want)
+	}
+	var back map[string]string
+	if err := json.Unmarshal(out.Bytes(), &back); err != nil || back["text"] != in["text"] {
+		t.Errorf("%v: %q", err, back["text"])
+	}
 }
