@@ -36,6 +36,10 @@ const (
 	statusProtocol   = 76
 	statusPermission = 77
 	statusConfig     = 78
+
+	// Of arid due alone: systemd's ExecCondition= takes 1 to 254 for "skip".
+	statusNotDue    = 1
+	statusUndecided = 255
 )
 
 // exitStatus maps an error to the status the program ends with. It is the only
@@ -52,6 +56,8 @@ func exitStatus(err error) int {
 		var s *SignalError
 		errors.As(err, &s)
 		return 128 + int(s.Signal) // seen by tests only: main dies by the signal
+	case is[*undecidedError](err):
+		return statusUndecided
 	case is[*issue.HeldError](err):
 		var h *issue.HeldError
 		errors.As(err, &h)
