@@ -1,6 +1,7 @@
 # make        ./arid
 # make demo   whole issuances on this machine, offline, by all three challenges; leaves nothing behind
 # make test   everything; on Debian, as root, it installs what it needs
+# make stress killed, and the disk failing, at every call; a hundred at once; a year of outages: figures
 # make bench  what certificates cost, beside other clients; QUICK=1 for a first look
 # make clean
 
@@ -26,6 +27,11 @@ demo:
 test:
 	@tests/run.sh
 
+STRESS = Kill|BadDisk|FullFileSystem|Hundred|Idle|ThirtyDays|Outlive|Instant
+stress: test-tools
+	@tests/setup.sh
+	ARID_TEST_ALL=1 go test -count=1 -timeout 60m -v -run '$(STRESS)' ./certs ./cmd ./renew | grep -E '^ *(---|ok|FAIL|[a-z_]+_test.go:)' | grep -v 'disturbed at'
+
 # BENCH takes flags, such as BENCH="--case one,five --client arid,lego".
 bench: test-tools
 	@tests/bench/setup.sh
@@ -35,4 +41,4 @@ bench: test-tools
 clean:
 	rm -rf arid build
 
-.PHONY: all test-tools demo test bench clean
+.PHONY: all test-tools demo test stress bench clean
