@@ -66,11 +66,11 @@ request_failure)
 sync_cert)
 	# KEY CERT FULLCHAIN CHAIN CSR: the new files, with the time in their names,
 	# before they go live. What must be copied along with the switch is copied
-	# here; failing stops the switch, and the next run begins with this again.
+	# here; failing stops the switch, and a later run begins with this again.
 	;;
 deploy_cert)
 	# NAME KEY CERT FULLCHAIN CHAIN TIMESTAMP: live now, under names that stay.
-	# arid calls this again on its next run if it fails. Where many certificates
+	# arid calls this again in a later run if it fails. Where many certificates
 	# feed one server, reload it in exit_hook, once.
 	for service in $services; do
 		systemctl reload "$service"
