@@ -202,6 +202,11 @@ func (t *talk) run() error {
 			if err = t.words(&dir, &file, &line, &text); err == nil {
 				t.assigned(place{File: absolute(dir, file), Line: number10(line), Dropin: t.stage != t.file}, text)
 			}
+		case "lost":
+			if err = t.words(&dir, &file, &line, &text); err == nil {
+				word, _, _ := strings.Cut(text, " ")
+				t.res.Lost = append(t.res.Lost, fmt.Sprintf("%s: %s has no effect outside the config", where(absolute(dir, file), number10(line)), word))
+			}
 		case "source":
 			if err = t.words(&dir, &file, &line, &text); err == nil {
 				// Before bash opens it: a FIFO would hold it up.

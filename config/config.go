@@ -491,6 +491,9 @@ var settingName = regexp.MustCompile(`^[A-Z][A-Z0-9_]+$`)
 // config itself uses or exports is the user's own; so is what resembles no
 // setting, since hooks read such variables from the config themselves.
 func (s *Settings) unknown(res *result) {
+	for _, what := range res.Lost {
+		s.warnOnce(what)
+	}
 	for _, line := range res.Said {
 		s.warn = append(s.warn, fmt.Sprintf("%s: wrote to standard error: %q", s.file, cut(line)))
 	}

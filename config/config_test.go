@@ -462,6 +462,19 @@ func TestWithoutBash(t *testing.T) {
 	}
 }
 
+// What dehydrated does to itself by its config: arid is not the shell that reads it.
+func TestConfigDoesToTheShell(t *testing.T) {
+	dir := writeFiles(t, map[string]string{"config": "cd /\nexec 2>/dev/null\nA=$(cd /usr; pwd)\n[ -z \"\" ] && ulimit -n 64\nrun() { cd /; }\nHOOK=run\n"})
+	s := mustLoad(t, Options{File: "config", Dir: dir})
+	want := []string{":1: cd", ":2: exec", ":4: ulimit"}
+	for i := range want {
+		want[i] = dir + "/config" + want[i] + " has no effect outside the config"
+	}
+	if !slices.Equal(s.Warnings(), want) {
+		t.Errorf("%q", s.Warnings())
+	}
+}
+
 func TestUmask(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o077)) // as Main does it
 	for text, want := range map[string]int{"umask 027": 0o027, "umask 0077": 0o077, "umask u=rwx,g=rx,o=": 0o027, "umask 007": 0o007, "umask 022": 0o027, "umask 0137": 0o037, "umask 0": 0o007} {

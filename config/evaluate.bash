@@ -26,6 +26,7 @@ __arid_step() {
   0)
     case $4 in
     .\ *|source\ *) __arid_tell source "$PWD" "$2" "$3" "$4" && __arid_hear ;;
+    cd|cd\ *|pushd\ *|exec\ *|ulimit\ *) __arid_tell lost "$PWD" "$2" "$3" "$4" ;;
     [A-Za-z_]*=*|export\ *|declare\ *|typeset\ *|readonly\ *) __arid_tell assign "$PWD" "$2" "$3" "$4" ;;
     esac
     ;;

@@ -41,6 +41,7 @@ type result struct {
 	Funcs map[string]bool     // functions defined
 	Used  map[string]bool     // names expanded somewhere in the files
 	Said  []string            // lines written to standard error
+	Lost  []string            // what was done to the shell itself, and not to us
 	Umask int                 // -1: not changed
 }
 
