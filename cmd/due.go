@@ -50,7 +50,7 @@ func (a *app) due(c *cobra.Command, words []string) error {
 		return err
 	}
 	for _, b := range bad {
-		l.failed(b)
+		l.undecided(b)
 	}
 	subjects := make([]subject, len(chosen))
 	for i, line := range chosen {
@@ -71,9 +71,10 @@ func (a *app) due(c *cobra.Command, words []string) error {
 	for _, s := range sights {
 		switch {
 		case s.line != nil && s.err != nil:
+			a.emitError(s.err)
 			l.failLine(c.Context(), s.line, s.err)
 		case s.lost != nil:
-			l.failed(s.lost)
+			l.undecided(s.lost)
 		case s.now:
 			due = append(due, s)
 		}
@@ -86,6 +87,12 @@ func (a *app) due(c *cobra.Command, words []string) error {
 		return &toldError{statusUndecided}
 	}
 	return &toldError{statusNotDue}
+}
+
+// undecided tells what is wrong besides what is due.
+func (l *lookout) undecided(err error) {
+	l.emitError(err)
+	l.failed(err)
 }
 
 // showDue prints what is due, unless nobody wants to read it.

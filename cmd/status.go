@@ -351,12 +351,12 @@ func nothingIn(c *certs.Certificate, o *issue.Outlook) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// statusJSON is a line of arid status --json; docs/commands.md explains each member.
+// statusJSON is a certificate of status and due.
 type statusJSON struct {
-	Schema    int       `json:"schema"`
+	head
 	Name      string    `json:"name"`
 	State     string    `json:"state"`
-	Names     []string  `json:"names"`
+	Names     []string  `json:"names,omitempty"`
 	Issuer    string    `json:"issuer,omitempty"`
 	CA        string    `json:"ca,omitempty"`
 	NotBefore time.Time `json:"not_before,omitzero"`
@@ -372,8 +372,7 @@ type statusJSON struct {
 
 // describe fills in what is on disk.
 func (s *sight) describe(c *certs.Certificate, o *issue.Outlook, now time.Time) {
-	s.Schema, s.Name, s.Path = 1, s.alias, c.Path()
-	s.Names = append([]string{}, o.Names...) // never null
+	s.Name, s.Names, s.Path = s.alias, o.Names, c.Path()
 	if o.Failed != nil {
 		s.Failures, s.Error = o.Failed.Attempts, o.Failed.Error
 	}
@@ -514,8 +513,8 @@ func (l *lookout) tellWrong(ctx context.Context, sights []*sight) {
 // showObjects writes a line of JSON for each.
 func (a *app) showObjects(sights []*sight) error {
 	for _, s := range sights {
-		if err := a.report.Object(&s.statusJSON); err != nil {
-			return &outputError{err}
+		if err := a.emit(&s.statusJSON); err != nil {
+			return err
 		}
 	}
 	return nil

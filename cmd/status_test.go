@@ -213,7 +213,7 @@ func TestTheMembersOfStatusJSON(t *testing.T) {
 	w.must(10, "renew", "--redeploy", "d.test")
 	d := w.only("d.test")
 	d.is(t, object{"state": "owed", "action": "deploy", "failures": 1})
-	if !strings.Contains(d["error"].(string), "deploy_cert") || !strings.Contains(d["why"].(string), " is owed to a hook, which failed (") {
+	if !strings.Contains(d["error"].(string), "deploy_cert") || !strings.Contains(d["why"].(string), " is owed to a hook, which failed") {
 		t.Errorf("%v %v", d["why"], d["error"])
 	}
 
@@ -245,6 +245,9 @@ func TestStatusWithoutDomainsTxt(t *testing.T) {
 	}
 	if got, want := w.states("www.a.test", "C.test"), "theirs=ok a.test=ok"; got != want {
 		t.Errorf("by name: %s, want %s", got, want)
+	}
+	if w.only("b.test")["names"] != nil {
+		t.Error("nobody knows what names there are to be in it")
 	}
 	// What b.test was asked for with is not known, and held back all the same.
 	if wait := time.Until(w.only("b.test").time(t, "next")); wait < 30*time.Second {
@@ -483,6 +486,11 @@ func TestDueWithMistakes(t *testing.T) {
 	check(0, "b.test\n", "domains.txt:2: ")
 	w.domains("a.test", "bad_name.test", "old.test")
 	check(255, "", "domains.txt:2: ")
+	for args, want := range map[string]string{"due --json": `"status":65,`, "due --json d.test": `"status":255,`} {
+		if out, _ := w.must(255, strings.Fields(args)...); !strings.HasPrefix(out, `{"schema":1,`+want+`"error":"`) || strings.Count(out, "\n") != 1 {
+			t.Errorf("%s: %q", args, out)
+		}
+	}
 	w.domains("a.test", "b.test")
 	w.set("ARID_RENEW_DAYS=95")
 	check(0, "a.test\nb.test\n", "old.test: no line of domains.txt covers this certificate")

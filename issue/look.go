@@ -28,7 +28,7 @@ type Outlook struct {
 	Revoked  bool          // arid revoked it, and none is in its place
 	Failed   *certs.Failed // the attempts since the last success to do what there is to do; nil: none
 
-	Names []string    // that are wanted
+	Names []string    // that are wanted; nil: not known
 	Live  *certs.Live // what the stable names show; nil: nothing usable
 	State *certs.State
 }
@@ -59,25 +59,33 @@ func LookAlone(request *Request) (*Outlook, error) {
 	if len(own.Names) == 0 {
 		own.Names = r.namesAlone(state)
 	}
+	names := own.Names
+	if len(names) == 0 {
+		own.Names = []string{r.Certificate.Alias} // what warnings call it
+	}
 	if state.Failed != nil {
 		r.digested = state.Failed.Request
+	} else if state.Owed != nil && state.Owed.Failed != nil {
+		r.digested = state.Owed.Failed.Request
 	}
-	if err := r.look(); err != nil {
-		return &Outlook{Names: r.Names, Live: r.live, State: r.state}, err
+	o := &Outlook{}
+	if err = r.look(); err == nil {
+		o = r.outlook()
 	}
-	return r.outlook(), nil
+	o.Names, o.Live, o.State = names, r.live, r.state
+	return o, err
 }
 
 // namesAlone are the names of a certificate that nobody asks for: those it was made
-// with, else those in it, else that of its folder.
+// with, else those in it; nil where neither is known.
 func (r *run) namesAlone(state *certs.State) []string {
-	if state.Leaf != "" && len(state.Names) > 0 {
+	if state.Leaf != "" {
 		return state.Names
 	}
-	if live, err := r.Certificate.Live(); err == nil && len(certs.Names(live.Leaf)) > 0 {
+	if live, err := r.Certificate.Live(); err == nil {
 		return certs.Names(live.Leaf)
 	}
-	return []string{r.Certificate.Alias}
+	return nil
 }
 
 // outlook is what look has found.

@@ -182,6 +182,11 @@ func TestLookAtWhatIsOwed(t *testing.T) {
 	if o.Due || !o.Owed || o.Held || !strings.HasPrefix(o.Reason, "version ") || !strings.HasSuffix(o.Reason, " is owed to a hook") {
 		t.Errorf("an hour later: %+v", o)
 	}
+	r := s.at(time.Second, "a.test")
+	r.HookChain = true // as it was not the last time
+	if o, err := issue.LookAlone(r); err != nil || !o.Owed || !o.Held {
+		t.Errorf("alone: %+v %v", o, err)
+	}
 	if o = s.look(s.at(61*day, "a.test")); !o.Due || !strings.HasPrefix(o.Reason, "it expires at ") {
 		t.Errorf("due as well: %+v", o)
 	}
@@ -261,7 +266,7 @@ func TestLookAlone(t *testing.T) {
 	}
 	r = s.at(0, "none.test")
 	r.Names = nil
-	if o, err := issue.LookAlone(r); err != nil || !o.Due || o.Live != nil || len(o.Names) != 1 {
+	if o, err := issue.LookAlone(r); err != nil || !o.Due || o.Live != nil || len(o.Names) != 0 {
 		t.Errorf("an empty folder: %+v %v", o, err)
 	}
 }
