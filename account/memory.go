@@ -29,6 +29,7 @@ type Memory struct {
 	store *Store
 	mu    sync.Mutex
 	known memory
+	saved bool // the directory, by this run
 }
 
 // memory is the file. docs/files.md explains each member.
@@ -130,9 +131,13 @@ func (m *Memory) Directory(now time.Time) []byte {
 	return d.Document
 }
 
-// SaveDirectory remembers a directory that was fetched now.
+// SaveDirectory remembers a directory that was fetched in this run, once.
 func (m *Memory) SaveDirectory(document []byte, now time.Time) error {
-	if !json.Valid(document) {
+	m.mu.Lock()
+	done := m.saved
+	m.saved = true
+	m.mu.Unlock()
+	if done || !json.Valid(document) {
 		return nil
 	}
 	return m.change(func(known *memory) {

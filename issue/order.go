@@ -91,6 +91,13 @@ func (r *run) openAccount(ctx context.Context) error {
 		r.tell(StepAccount, "account: %s", a.URL)
 	}
 	r.account = a.URL
+	// Now, while there is more to do: a run that is killed here is followed by one
+	// that comes here again, and takes away what was half-written.
+	if document, fetched := r.Client.DirectoryDocument(); fetched && r.Memory != nil {
+		if err := r.Memory.SaveDirectory(document, time.Now()); err != nil {
+			r.tell(StepWarning, "%v", err)
+		}
+	}
 	return nil
 }
 
