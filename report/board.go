@@ -50,7 +50,10 @@ func (b *Board) change(do func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	do()
-	if b.total > 1 && len(b.away) == 0 {
+	switch {
+	case b.atWork == 0:
+		b.printer.Clear()
+	case b.total > 1 && len(b.away) == 0:
 		b.printer.Progress(fmt.Sprintf("%d/%d %s, %d at work", b.begun, b.total, b.last, b.atWork))
 	}
 }
