@@ -7,12 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"arid/account"
 	"arid/acme"
 	"arid/config"
 	"arid/hooks"
@@ -149,6 +149,7 @@ func (a *app) loadDehydrated(ctx context.Context, l *dehydratedLine) error {
 		return err
 	}
 	a.settings = settings
+	a.setUmask()
 	switch file := settings.GivenFile(); file {
 	case "":
 		a.complain("#\n# !! WARNING !! No main config file found, using default config!\n#")
@@ -258,8 +259,8 @@ func (a *app) tellDehydrated(err error, program string) {
 	for _, b := range blames(err) {
 		a.complain(mark + b.text)
 		for _, n := range b.notes {
-			if is[*account.EABError](err) {
-				break // it names flags that are none here
+			if namesOtherFlags(n.Text) {
+				continue
 			}
 			a.complain(" + " + n.Label + ": " + report.Escape(n.Text))
 		}
@@ -267,6 +268,15 @@ func (a *app) tellDehydrated(err error, program string) {
 	if is[*registerError](err) {
 		a.complain("\nError registering account key. See message above for more information.")
 	}
+}
+
+var flagWord = regexp.MustCompile(`--[a-z][a-z-]+`)
+
+// namesOtherFlags tells whether a hint is about flags that are none here.
+func namesOtherFlags(text string) bool {
+	return slices.ContainsFunc(flagWord.FindAllString(text, -1), func(flag string) bool {
+		return !slices.ContainsFunc(dehydratedWords, func(w dehydratedWord) bool { return w.long == flag })
+	})
 }
 
 // refusal is the CA's answer to a request that it would not do, now or ever; nil

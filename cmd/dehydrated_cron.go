@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"arid/certs"
+	"arid/challenge"
 	"arid/config"
 	"arid/hooks"
 	"arid/issue"
@@ -95,6 +97,12 @@ func (a *app) dehydratedDomains(l *dehydratedLine) (*config.Domains, error) {
 // unless KEEP_GOING says otherwise; then it tells whether there was one.
 func (a *app) dehydratedLines(ctx context.Context, l *dehydratedLine, authority *ca, d *config.Domains) (failed bool, err error) {
 	bad := d.Bad
+	if len(bad) > 0 && a.settings.Bool("KEEP_GOING") {
+		for _, b := range bad {
+			a.tellDehydrated(b, l.program)
+		}
+		bad, failed = nil, true
+	}
 	for _, line := range d.Lines {
 		if at := slices.IndexFunc(bad, func(b *config.LineError) bool { return b.File == line.File && b.Line < line.Line }); at >= 0 {
 			return failed, bad[at]
@@ -151,15 +159,23 @@ func (a *app) dehydratedCertificate(ctx context.Context, l *dehydratedLine, auth
 	if r.Certificate, err = p.Certificate(line.Alias); err != nil {
 		return err
 	}
-	l.env = append(l.env, "altnames="+strings.Join(line.Words, " "), "CHALLENGETYPE="+own.Value("CHALLENGETYPE"),
-		"KEY_ALGO="+own.Value("KEY_ALGO"), "PRIVATE_KEY_ROLLOVER="+own.Value("PRIVATE_KEY_ROLLOVER"))
+	l.env = certificateEnv(line, own)
 	t := &dehydratedTalk{app: a, line: l, request: r, days: own.Value("RENEW_DAYS")}
 	r.Tell = t.tell
 	result, err := issue.Sign(ctx, r)
+	if err == nil {
+		l.env = certificateEnv(line, a.settings) // exit_hook: its own settings have ended with it
+	}
 	if err == nil && (result.Issued || result.Deployed) {
 		a.progress(l, " + Done!")
 	}
 	return err
+}
+
+// certificateEnv is what hooks of the run find of the present certificate.
+func certificateEnv(line *config.Line, s *config.Settings) []string {
+	return []string{"alias=" + line.Alias, "altnames=" + strings.Join(line.Words, " "), "CHALLENGETYPE=" + s.Value("CHALLENGETYPE"),
+		"KEY_ALGO=" + s.Value("KEY_ALGO"), "PRIVATE_KEY_ROLLOVER=" + s.Value("PRIVATE_KEY_ROLLOVER")}
 }
 
 // tellOwn shows what a certificate's own config changes.
@@ -197,6 +213,13 @@ func (a *app) dehydratedRequest(l *dehydratedLine, authority *ca) (*issue.Reques
 	if _, err := r.Types.For("example.org"); err != nil {
 		return nil, err
 	}
+	if authority == nil && typ != challenge.DNS01 {
+		// Certificates may have types and directories of their own: for all of them
+		// dehydrated looks no further than this.
+		if info, err := os.Stat(r.WellKnown); typ == challenge.TLSALPN01 || err == nil && info.IsDir() {
+			return &r, nil
+		}
+	}
 	return &r, p.canProve(typ)
 }
 
@@ -204,10 +227,11 @@ func (a *app) dehydratedRequest(l *dehydratedLine, authority *ca) (*issue.Reques
 // look for.
 type dehydratedTalk struct {
 	*app
-	line    *dehydratedLine
-	request *issue.Request
-	days    string // RENEW_DAYS
-	signing bool
+	line     *dehydratedLine
+	request  *issue.Request
+	days     string // RENEW_DAYS
+	signing  bool
+	deployed bool
 }
 
 func (t *dehydratedTalk) tell(e issue.Event) {
@@ -240,7 +264,8 @@ func (t *dehydratedTalk) tell(e issue.Event) {
 	case issue.StepPending:
 		say(" + %s pending challenge(s)", strings.Fields(e.Text)[0])
 	case issue.StepHook:
-		if strings.HasSuffix(e.Text, " deploy_challenge") {
+		if strings.HasSuffix(e.Text, " deploy_challenge") && !t.deployed {
+			t.deployed = true // dehydrated says it once for all of them
 			say(" + Deploying challenge tokens...")
 		}
 	case issue.StepAccept:

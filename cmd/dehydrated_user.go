@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"arid/hooks"
@@ -37,7 +39,11 @@ func (a *app) switchUser(ctx context.Context, l *dehydratedLine) error {
 		words, who = append(words, "-g", group), name+"/"+group
 	}
 	a.progress(l, "# INFO: Running %s as %s", l.program, who)
-	c := exec.CommandContext(ctx, sudo, append(words, a.Args...)...)
+	program := a.Args[0]
+	if found, err := hooks.Find(program, a.getenv("PATH"), a.Dir); err == nil && !strings.Contains(program, "/") {
+		program = found // sudo has a PATH of its own, where the name may be another's
+	}
+	c := exec.CommandContext(ctx, sudo, slices.Concat(words, []string{program}, a.Args[1:])...)
 	c.Env, c.Dir, c.Stdin, c.Stdout, c.Stderr = a.Env, a.Dir, a.Stdin, a.Stdout, a.Stderr
 	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
 	err = c.Run()
@@ -51,6 +57,22 @@ func (a *app) switchUser(ctx context.Context, l *dehydratedLine) error {
 		return fmt.Errorf("sudo: %w", err)
 	}
 	return &sudoError{0}
+}
+
+// rightUser refuses to work as another than the config is for: what root writes there,
+// dehydrated could not go on with, and hooks of that user would run as root.
+func (a *app) rightUser() error {
+	name := a.settings.Value("DEHYDRATED_USER")
+	if name == "" {
+		return nil
+	}
+	switch other, err := a.otherUser(name, a.settings.Value("DEHYDRATED_GROUP")); {
+	case err != nil:
+		return a.settings.Wrong("DEHYDRATED_USER", err)
+	case other:
+		return &usefulError{a.settings.Wrong("DEHYDRATED_USER", errors.New("the config is for that user, and this is another")), "sudo -u " + name + " arid renew"}
+	}
+	return nil
 }
 
 // otherUser tells whether somebody else is to run this.

@@ -77,6 +77,14 @@ type app struct {
 	trace          *tracer             // nil: nobody wants one
 	explained      map[issue.Step]bool // by rehearse
 	turn           chan struct{}       // one hook at a time
+	unsaid         []string            // warnings that wait until something is done
+}
+
+// setUmask does what the config's own umask says, as dehydrated does: it opens files to a group.
+func (a *app) setUmask() {
+	if mask, ok := a.settings.Umask(); ok {
+		unix.Umask(mask)
+	}
 }
 
 // finish says what went wrong and turns it into the exit status.

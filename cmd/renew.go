@@ -78,9 +78,15 @@ func (a *app) renew(c *cobra.Command, f *renewFlags, words []string) error {
 	if err := a.load(c, "sign_domains", f.registrationFlags.settings()); err != nil {
 		return err
 	}
+	if err := a.rightUser(); err != nil {
+		return err
+	}
 	domains, err := a.domains()
 	if err != nil {
 		return err
+	}
+	if f.dryRun {
+		a.tellOdd()
 	}
 	chosen, bad, err := choose(domains, words)
 	if err != nil {
@@ -125,7 +131,7 @@ func (a *app) domains() (*config.Domains, error) {
 		return nil, a.from("DOMAINS_TXT", err)
 	}
 	for _, w := range d.Warnings {
-		a.report.Warning(w)
+		a.odd(w)
 	}
 	if dir := a.path("DOMAINS_D"); dir != "" {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
@@ -133,6 +139,23 @@ func (a *app) domains() (*config.Domains, error) {
 		}
 	}
 	return d, nil
+}
+
+// odd is a warning about what works all the same. Off a terminal it waits until
+// something is done: a run that does nothing says nothing.
+func (a *app) odd(text string) {
+	a.unsaid = append(a.unsaid, text)
+	if a.report.Terminal() || a.verbose {
+		a.tellOdd()
+	}
+}
+
+// tellOdd says what has waited.
+func (a *app) tellOdd() {
+	for _, text := range a.unsaid {
+		a.report.Warning(text)
+	}
+	a.unsaid = nil
 }
 
 // usefulError is an error with a hint.

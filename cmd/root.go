@@ -236,6 +236,7 @@ func (a *app) load(c *cobra.Command, word string, more map[string]string) error 
 	if err != nil {
 		return err
 	}
+	a.setUmask()
 	for _, w := range a.settings.Warnings() {
 		a.report.Warning(w)
 	}

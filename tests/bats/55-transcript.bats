@@ -134,6 +134,9 @@ scenario_config_d() {
 }
 @test "CONFIG_D" { same config_d; }
 
+scenario_umask() { config 'umask 027'; domains "a.$D"; invoke -c; }
+@test "a umask of the config's" { same umask; }
+
 # --- failed challenges
 
 scenario_invalid_http() { echo 0 >"$RECORD/spoil"; domains "a.$D"; invoke -c; }
