@@ -1,0 +1,565 @@
+package certs
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"arid/internal/atomicfile"
+	"arid/keys"
+)
+
+// Part is a piece of a certificate that a file can be made of.
+type Part string
+
+// The parts: fullchain is cert and chain.
+const (
+	PartKey       Part = "key"
+	PartCert      Part = "cert"
+	PartChain     Part = "chain"
+	PartFullchain Part = "fullchain"
+)
+
+// ParseParts reads words with commas between, such as "key,fullchain". Nothing
+// may be in it twice.
+func ParseParts(text string) ([]Part, error) {
+	var parts []Part
+	has := map[Part]bool{}
+	for word := range strings.SplitSeq(text, ",") {
+		part := Part(strings.TrimSpace(word))
+		pieces := []Part{part}
+		switch part {
+		case PartKey, PartCert, PartChain:
+		case PartFullchain:
+			pieces = []Part{PartCert, PartChain}
+		default:
+			return nil, fmt.Errorf("%q is none of key, cert, chain, fullchain", word)
+		}
+		for _, piece := range pieces {
+			if has[piece] {
+				return nil, fmt.Errorf("the %s is in it twice", piece)
+			}
+			has[piece] = true
+		}
+		parts = append(parts, part)
+	}
+	return parts, nil
+}
+
+// Encode puts parts of the set together in this order: their PEM blocks, and
+// nothing else. A key that is wanted must be there and fit; where there is no
+// chain, that part is nothing.
+func (l *Live) Encode(parts []Part) ([]byte, error) {
+	var b bytes.Buffer
+	for _, part := range parts {
+		switch part {
+		case PartKey:
+			if l.Key == nil {
+				return nil, errors.New("there is no private key: the certificate was made for one that is elsewhere")
+			}
+			if !keys.Fits(l.Leaf.PublicKey, l.Key) {
+				return nil, &UnreadableError{l.Paths.Key, errors.New("does not fit the certificate beside it")}
+			}
+			key, err := keys.MarshalPEM(l.Key)
+			if err != nil {
+				return nil, err
+			}
+			b.Write(key)
+		case PartCert:
+			b.Write(EncodeChain(l.Chain[:1]))
+		case PartChain:
+			b.Write(EncodeChain(l.Chain[1:]))
+		case PartFullchain:
+			b.Write(EncodeChain(l.Chain))
+		}
+	}
+	if b.Len() == 0 {
+		return nil, errors.New("there is no chain: the certificate stands alone")
+	}
+	return b.Bytes(), nil
+}
+
+// Destination is a file outside the tree that parts of a certificate go to.
+type Destination struct {
+	Path     string // absolute
+	Data     []byte
+	UID, GID int         // -1: those of the file that it replaces, else ours
+	Mode     fs.FileMode // 0: that of the file that it replaces, else 0600 with a key in it and 0644 without
+}
+
+func (d *Destination) secret() bool {
+	for rest := d.Data; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return false
+		}
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			return true
+		}
+	}
+}
+
+// LinkError is a link on the way to a file, or a file where ours should be, that
+// somebody else can have put there.
+type LinkError struct{ Path string }
+
+func (e *LinkError) Error() string {
+	return fmt.Sprintf("%q: others can write to the directory, and this is not ours", e.Path)
+}
+
+// TwiceError is a file that two destinations name.
+type TwiceError struct{ Path string }
+
+func (e *TwiceError) Error() string { return fmt.Sprintf("%q is to be written twice", e.Path) }
+
+// Installation is what Install has put in place. What was there before is kept
+// beside it until Keep or Undo, so that a run that was killed in between is
+// finished by the next one.
+type Installation struct{ places []*place }
+
+// place is a destination in its directory.
+type place struct {
+	Destination
+	dir   *os.Root
+	name  string
+	after string // the name whose owner and mode it follows
+	fresh bool   // what is to stand there does not yet
+	open  bool   // it does, and an earlier run has not come to Keep or Undo
+}
+
+// Names beside the file, all with a dot: servers that read a whole directory pass
+// them over.
+func (p *place) temp() string { return "." + p.name + ".arid-new" }
+func (p *place) old() string  { return "." + p.name + ".arid-old" }
+
+const (
+	installLock = ".arid-install.lock"
+	// installWait bounds the wait for another run, which has the lock for as long as
+	// it takes to write some files.
+	installWait = 30 * time.Second
+)
+
+// Install puts files in place: all are complete on disk, with owner and mode,
+// before the first is renamed to its name, and the renames follow one another.
+// One that is as it should be is let alone. A link in the last place is replaced,
+// not followed. After an error nothing has changed. The caller ends it with Keep or
+// Undo, in the end with Close.
+//
+// Errors: *LinkError, *TwiceError, *atomicfile.LockedError, *fs.PathError.
+func Install(ctx context.Context, destinations []Destination) (*Installation, error) {
+	in, err := openPlaces(destinations)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.install(ctx); err != nil {
+		in.Close()
+		return nil, err
+	}
+	return in, nil
+}
+
+func (in *Installation) install(ctx context.Context) error {
+	unlock, err := in.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for _, p := range in.places {
+		if err := p.look(); err != nil {
+			return err
+		}
+	}
+	fresh := slices.DeleteFunc(slices.Clone(in.places), func(p *place) bool { return !p.fresh })
+	defer removeTemps(fresh)
+	for _, p := range fresh {
+		if err := p.prepare(); err != nil {
+			return fmt.Errorf("%q: %w", p.Path, err)
+		}
+	}
+	for i, p := range fresh {
+		if err := p.keepOld(); err != nil {
+			forgetOld(fresh[:i+1])
+			return fmt.Errorf("%q: %w", p.Path, err)
+		}
+	}
+	if err := in.sync(fresh); err != nil {
+		forgetOld(fresh)
+		return err
+	}
+	for _, p := range fresh {
+		if err := p.dir.Rename(p.temp(), p.name); err != nil {
+			_ = in.putBack(fresh)
+			return err
+		}
+	}
+	return in.sync(fresh)
+}
+
+// openPlaces opens the directories, each once.
+func openPlaces(destinations []Destination) (_ *Installation, err error) {
+	in := new(Installation)
+	defer func() {
+		if err != nil {
+			in.Close()
+		}
+	}()
+	for _, d := range destinations {
+		p := &place{Destination: d, name: filepath.Base(d.Path), after: filepath.Base(d.Path)}
+		if p.dir, err = openTrusted(filepath.Dir(d.Path)); err != nil {
+			return nil, err
+		}
+		for _, other := range in.places {
+			if p.dir == other.dir || !sameDir(p.dir, other.dir) {
+				continue
+			}
+			p.dir.Close()
+			p.dir = other.dir
+		}
+		in.places = append(in.places, p)
+	}
+	return in, in.distinct()
+}
+
+// distinct refuses two places that are one.
+func (in *Installation) distinct() error {
+	for i, p := range in.places {
+		for _, other := range in.places[:i] {
+			if p.dir == other.dir && p.name == other.name {
+				return &TwiceError{p.Path}
+			}
+		}
+	}
+	return nil
+}
+
+// openTrusted opens a directory. A link on the way is followed only where its
+// place, or its owner, says that it is the admin's or our own.
+func openTrusted(path string) (*os.Root, error) {
+	const maxLinks = 40
+	at, rest := "/", strings.Split(filepath.Clean(path), "/")
+	for links := 0; len(rest) > 0; {
+		next := filepath.Join(at, rest[0])
+		rest = rest[1:]
+		info, err := os.Lstat(next)
+		if err != nil {
+			return nil, err
+		}
+		if info.Mode().Type() != fs.ModeSymlink {
+			at = next
+			continue
+		}
+		above, err := os.Stat(at)
+		if err != nil {
+			return nil, err
+		}
+		if !ours(info) && (!ours(above) || above.Mode()&0o022 != 0) {
+			return nil, &LinkError{next}
+		}
+		target, err := os.Readlink(next)
+		if err != nil {
+			return nil, err
+		}
+		if links++; links > maxLinks {
+			return nil, &LinkError{next}
+		}
+		rest = append(strings.Split(target, "/"), rest...)
+		if filepath.IsAbs(target) {
+			at = "/"
+		}
+	}
+	return atomicfile.OpenDir(at)
+}
+
+func sameDir(a, b *os.Root) bool {
+	infoA, errA := a.Stat(".")
+	infoB, errB := b.Stat(".")
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
+}
+
+// lock keeps other runs out of the directories; nobody has it while commands of
+// the user's run, which may come here themselves.
+func (in *Installation) lock(ctx context.Context) (unlock func(), err error) {
+	var dirs []*os.Root
+	for _, p := range in.places {
+		if !slices.Contains(dirs, p.dir) {
+			dirs = append(dirs, p.dir)
+		}
+	}
+	slices.SortFunc(dirs, func(a, b *os.Root) int { return strings.Compare(a.Name(), b.Name()) })
+	var held []func()
+	unlock = func() {
+		for _, release := range held {
+			release()
+		}
+	}
+	for _, dir := range dirs {
+		release, err := atomicfile.Lock(ctx, filepath.Join(dir.Name(), installLock), installWait)
+		if err != nil {
+			unlock()
+			return nil, err
+		}
+		held = append(held, func() {
+			_ = dir.Remove(installLock) // while it is held: who waits for it looks whether it has its name still
+			release()
+		})
+	}
+	return unlock, nil
+}
+
+// look tells what there is to do.
+func (p *place) look() error {
+	same, err := p.stands(true)
+	if err != nil {
+		return err
+	}
+	p.fresh = !same
+	if !same {
+		return nil
+	}
+	p.open, err = p.hasOld()
+	return err
+}
+
+// stands tells whether the file is there, with this content and, if that is asked,
+// owner and mode as they are wanted.
+func (p *place) stands(attributes bool) (bool, error) {
+	info, err := p.dir.Lstat(p.name)
+	switch {
+	case missing(err):
+		return false, nil
+	case err != nil:
+		return false, err
+	case info.Mode().Type() == fs.ModeSymlink:
+		return false, nil
+	case !info.Mode().IsRegular():
+		return false, &fs.PathError{Op: "replace", Path: p.Path, Err: atomicfile.ErrNotRegular}
+	}
+	data, has, err := atomicfile.ReadInAs(p.dir, p.name, maxPEM)
+	var large *atomicfile.TooLargeError
+	switch {
+	case errors.As(err, &large):
+		return false, nil
+	case err != nil:
+		return false, err
+	case !bytes.Equal(data, p.Data):
+		return false, nil
+	case !attributes:
+		return true, nil
+	}
+	mode := p.Mode
+	if mode == 0 {
+		mode = has.Mode
+		if p.secret() {
+			mode &^= 0o007
+		}
+	}
+	return has.Mode == mode && (p.UID < 0 || p.UID == has.UID) && (p.GID < 0 || p.GID == has.GID), nil
+}
+
+// hasOld tells whether an earlier run has left what stood there before.
+func (p *place) hasOld() (bool, error) {
+	info, err := p.dir.Lstat(p.old())
+	switch {
+	case missing(err):
+		return false, nil
+	case err != nil:
+		return false, err
+	case !p.believed(info):
+		return false, &LinkError{filepath.Join(p.dir.Name(), p.old())}
+	}
+	return true, nil
+}
+
+// believed tells whether a file in the directory is from somebody who has a say
+// there: from its owner, root or ourselves, if others can write to it.
+func (p *place) believed(info fs.FileInfo) bool {
+	dir, err := p.dir.Stat(".")
+	return err == nil && (dir.Mode()&0o022 == 0 || ours(info) || ownerOf(info) == ownerOf(dir))
+}
+
+// ours tells whether a file belongs to root or to us.
+func ours(info fs.FileInfo) bool {
+	uid := ownerOf(info)
+	return uid == 0 || uid == os.Geteuid()
+}
+
+func ownerOf(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
+
+// prepare writes the file whole under a name of its own, with owner and mode.
+func (p *place) prepare() error {
+	if err := removeName(p.dir, p.temp()); err != nil { // of a run that was killed
+		return err
+	}
+	return atomicfile.Create(p.dir, p.temp(), p.Data, p.options())
+}
+
+// options are who may use the file: as is asked for, else as with the file that
+// it replaces.
+func (p *place) options() atomicfile.Options {
+	o := atomicfile.Options{Perm: 0o600, Mode: p.Mode, Like: p.predecessor()}
+	if p.UID >= 0 || p.GID >= 0 {
+		o.Owner = &atomicfile.Owner{UID: p.UID, GID: p.GID}
+	}
+	if o.Mode == 0 && o.Like == nil {
+		o.Mode = 0o644
+		if p.secret() {
+			o.Mode = 0o600
+		}
+	}
+	return o
+}
+
+// predecessor is who may use the file that this one follows; nil where there is
+// none, or where it may have been put there to be given our key.
+func (p *place) predecessor() *atomicfile.Attributes {
+	info, err := p.dir.Lstat(p.after)
+	if err != nil || !info.Mode().IsRegular() || !p.believed(info) {
+		return nil
+	}
+	_, like, err := atomicfile.ReadInAs(p.dir, p.after, maxPEM)
+	if err != nil {
+		return nil
+	}
+	if p.secret() {
+		like = like.WithoutOthers()
+	}
+	return like
+}
+
+// keepOld gives what stands there another name, or notes that nothing does, by an
+// empty file.
+func (p *place) keepOld() error {
+	if err := removeName(p.dir, p.old()); err != nil {
+		return err
+	}
+	if _, err := p.dir.Lstat(p.name); missing(err) {
+		return atomicfile.Create(p.dir, p.old(), nil, atomicfile.Options{Perm: 0o600})
+	}
+	return linkOrCopy(p.dir, p.name, p.old())
+}
+
+// removeName removes a name that need not be there.
+func removeName(dir *os.Root, name string) error {
+	if err := dir.Remove(name); !missing(err) {
+		return err
+	}
+	return nil
+}
+
+func removeTemps(places []*place) {
+	for _, p := range places {
+		_ = p.dir.Remove(p.temp())
+	}
+}
+
+func forgetOld(places []*place) {
+	for _, p := range places {
+		_ = p.dir.Remove(p.old())
+	}
+}
+
+// changed are the places that Keep or Undo is about.
+func (in *Installation) changed() []*place {
+	return slices.DeleteFunc(slices.Clone(in.places), func(p *place) bool { return !p.fresh && !p.open })
+}
+
+func (in *Installation) sync(places []*place) error {
+	var done []*os.Root
+	for _, p := range places {
+		if slices.Contains(done, p.dir) {
+			continue
+		}
+		if err := atomicfile.SyncDir(p.dir); err != nil {
+			return err
+		}
+		done = append(done, p.dir)
+	}
+	return nil
+}
+
+// Changed tells whether the destination of that number is new, or was put in place
+// by an earlier run that came to no end: what uses it has to be told.
+func (in *Installation) Changed(i int) bool { return in.places[i].fresh || in.places[i].open }
+
+// Keep makes it final. A file that another run has replaced meanwhile is its to
+// finish.
+func (in *Installation) Keep(ctx context.Context) error {
+	return in.settle(ctx, func(places []*place) error {
+		var failed []error
+		for _, p := range places {
+			failed = append(failed, removeName(p.dir, p.old()))
+		}
+		return errors.Join(failed...)
+	})
+}
+
+// Undo puts back what stood there before. A file that another run has replaced
+// meanwhile is let alone.
+func (in *Installation) Undo(ctx context.Context) error { return in.settle(ctx, in.putBack) }
+
+// settle does something with the changed files that are as Install left them.
+func (in *Installation) settle(ctx context.Context, do func([]*place) error) error {
+	unlock, err := in.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	var own []*place
+	for _, p := range in.changed() {
+		same, err := p.stands(false)
+		if err != nil {
+			return err
+		}
+		if same {
+			own = append(own, p)
+		}
+	}
+	return do(own)
+}
+
+// putBack gives the files their old content, those last that were put first. One
+// rename does it for each, and leaves no trace that there was anything to undo.
+func (in *Installation) putBack(places []*place) error {
+	var failed []error
+	for _, p := range slices.Backward(places) {
+		failed = append(failed, p.putBack())
+	}
+	return errors.Join(append(failed, in.sync(places))...)
+}
+
+func (p *place) putBack() error {
+	info, err := p.dir.Lstat(p.old())
+	if missing(err) {
+		return nil // another run was faster
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().IsRegular() && info.Size() == 0 { // there was none
+		if err := removeName(p.dir, p.name); err != nil {
+			return err
+		}
+		return p.dir.Remove(p.old())
+	}
+	// Two names of one file: rename(2) would leave both.
+	if now, err := p.dir.Lstat(p.name); err == nil && os.SameFile(now, info) {
+		return p.dir.Remove(p.old())
+	}
+	return p.dir.Rename(p.old(), p.name)
+}
+
+// Close lets go of the directories.
+func (in *Installation) Close() {
+	for _, p := range in.places {
+		p.dir.Close() // more than once does no harm
+	}
+}
