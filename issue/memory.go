@@ -6,11 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
 	"arid/acme"
 	"arid/certs"
+	"arid/dns"
 	"arid/hooks"
 	"arid/internal/atomicfile"
 	"arid/renew"
@@ -21,10 +23,16 @@ import (
 type HeldError struct {
 	Until  time.Time
 	Why    string // what is to be done, and what holds it back
+	Failed string // what the attempt ended with that failed; "": the CA asked to wait
 	Status int    // that the run ended with which failed; 0: the CA asked to wait
 }
 
-func (e *HeldError) Error() string { return e.Why }
+func (e *HeldError) Error() string {
+	if e.Failed == "" {
+		return e.Why
+	}
+	return e.Why + ": " + e.Failed
+}
 
 // When renewal info is asked for (RFC 9773 §4.3.2), where the CA does not say.
 const (
@@ -34,7 +42,13 @@ const (
 	ariNever   = 24 * time.Hour
 	ariLeast   = time.Minute
 	ariTimeout = 20 * time.Second // no renewal waits longer for advice
+
+	ariExplanation = 2000 // bytes: a longer URL is for nobody
 )
+
+// aheadAtMost is how far ahead a failure may have been noted, by a run that ended
+// later; further ahead, the clock was wrong.
+const aheadAtMost = time.Hour
 
 // remembered fills in what earlier runs met with this certificate and with the CA.
 func (r *run) remembered(f *renew.Facts) {
@@ -42,15 +56,21 @@ func (r *run) remembered(f *renew.Facts) {
 		return
 	}
 	f.ID = r.Certificate.Alias
-	if failed := r.state.Failed; failed != nil && !r.Insist && failed.Request == r.digest() {
+	if failed := r.state.Failed; failed != nil && !r.Insist && r.isFor(failed) {
 		f.Failures, f.LastFailure = failed.Attempts, failed.Last
 	}
+	f.HoldUntil, f.HoldWhy = r.pause()
+}
+
+// pause is until when the CA wants no order for these names, and why.
+func (r *run) pause() (until time.Time, why string) {
 	if h := r.state.Hold; h != nil && h.CA == r.CA && sameNames(h.Names, r.Names) {
-		f.HoldUntil, f.HoldWhy = h.Until, h.Why
+		until, why = h.Until, h.Why
 	}
-	if until, why := r.Memory.Held(r.Now); until.After(f.HoldUntil) {
-		f.HoldUntil, f.HoldWhy = until, why
+	if all, whyAll := r.Memory.Held(r.Now); all.After(until) {
+		return all, whyAll
 	}
+	return until, why
 }
 
 // suggested fills in what the CA has said about the live certificate.
@@ -68,14 +88,18 @@ func (r *run) held() error {
 	switch {
 	case r.due.Due && r.due.Held:
 		e := &HeldError{Until: r.due.Until, Why: r.due.Reason}
-		if failed := r.state.Failed; failed != nil {
-			e.Status = failed.Status
+		if asked, _ := r.pause(); r.state.Failed != nil && !asked.Equal(r.due.Until) {
+			e.Failed, e.Status = r.state.Failed.Error, r.state.Failed.Status
 		}
 		return e
 	case !r.due.Due && owed != nil && r.owedUntil().After(r.Now):
 		until := r.owedUntil()
-		return &HeldError{until, fmt.Sprintf("version %s is owed to a hook, which failed (%s); not again before %s",
-			owed.Version, owed.Failed.Error, until.UTC().Format(time.RFC3339)), owed.Failed.Status}
+		return &HeldError{
+			Until:  until,
+			Why:    fmt.Sprintf("version %s is owed to a hook, which failed; not again before %s", owed.Version, until.UTC().Format(time.RFC3339)),
+			Failed: owed.Failed.Error,
+			Status: owed.Failed.Status,
+		}
 	}
 	return nil
 }
@@ -87,12 +111,15 @@ func (r *run) owedUntil() time.Time {
 		return time.Time{}
 	}
 	failed := r.state.Owed.Failed
+	if !r.isFor(failed) || failed.Last.After(r.Now.Add(aheadAtMost)) {
+		return time.Time{}
+	}
 	return renew.Retry(r.Certificate.Alias, failed.Attempts, failed.Last)
 }
 
 // failed remembers an attempt that did not work, and what the CA asked for with it.
-// What the run was told to end in is not one, nor is trouble on this host, which
-// costs nobody else anything.
+// What the run was told to end in is not one, nor is trouble on this host, which may
+// be over in a moment.
 func (r *run) failed(ctx context.Context, err error) {
 	if err == nil || r.Memory == nil || ctx.Err() != nil || !costs(err) {
 		return
@@ -100,21 +127,17 @@ func (r *run) failed(ctx context.Context, err error) {
 	now := r.Now.Add(time.Since(r.began))
 	var later *acme.TemporaryError
 	if errors.As(err, &later) && later.Until.After(now) {
-		why := later.Error()
-		if later.WholeCA() {
-			if err := r.Memory.Hold(later.Until, why); err != nil {
-				r.tell(StepWarning, "%v", err)
-			}
-		} else {
-			r.state.Hold = &certs.Hold{Until: later.Until.UTC(), Why: why, CA: r.CA, Names: r.Names}
-		}
+		r.hold(later)
 	}
 	place := &r.state.Failed
-	if r.state.Owed != nil {
+	if is[*DeployError](err) {
+		if r.state.Owed == nil { // of a set that arid did not make
+			return
+		}
 		place = &r.state.Owed.Failed
 	}
-	f := &certs.Failed{Attempts: 1, Last: now.UTC().Truncate(time.Second), Status: 1, Error: err.Error(), Request: r.digest()}
-	if was := *place; was != nil && was.Request == f.Request {
+	f := &certs.Failed{Attempts: 1, Last: now.UTC().Truncate(time.Second), Status: 1, Error: err.Error(), Request: r.request()}
+	if was := *place; was != nil && r.isFor(was) {
 		f.Attempts += was.Attempts
 	}
 	if r.StatusOf != nil {
@@ -126,8 +149,37 @@ func (r *run) failed(ctx context.Context, err error) {
 	}
 }
 
-// digest tells requests apart: after a failure, one with other settings is worth a
-// try at once. A CSR of the hook's comes too late to count.
+// hold remembers what the CA asked for: with the account what is for all, where it
+// has a folder already.
+func (r *run) hold(asked *acme.TemporaryError) {
+	if asked.WholeCA() {
+		if err := r.Memory.Hold(asked.Until, asked.Error()); err != nil {
+			r.tell(StepWarning, "%v", err)
+		}
+		if _, err := os.Stat(r.Account.Path()); err == nil {
+			return
+		}
+	}
+	r.state.Hold = &certs.Hold{Until: wholeSecond(asked.Until), Why: asked.Error(), CA: r.CA, Names: r.Names}
+}
+
+// isFor says whether an attempt that failed was for this very request.
+func (r *run) isFor(f *certs.Failed) bool { return f.Request == r.digested || f.Request == r.request() }
+
+// request tells requests apart: after a failure, one with other settings, or by
+// another account, is worth a try at once.
+func (r *run) request() string {
+	url := r.account
+	if url == "" {
+		if a, err := r.Account.Open(); err == nil {
+			url = a.URL
+		}
+	}
+	return hash(r.digest() + " " + url)
+}
+
+// digest is the part of it that the settings say. A CSR of the hook's comes too late
+// to count.
 func (r *run) digest() string {
 	if r.digested != "" {
 		return r.digested
@@ -136,19 +188,50 @@ func (r *run) digest() string {
 	if r.Hooks != nil {
 		hook.Program, hook.Function = r.Hooks.Program, r.Hooks.Function
 	}
-	h := sha256.New()
-	fmt.Fprintf(h, "%q %q %q %v %q %q %v %v %v %v %v %q %v %q %q", r.CA, r.Names, r.Profile, r.Types, r.WellKnown, r.ALPNDir,
-		r.Updater != nil, r.HookChain, r.Algo, r.ReuseKey, r.MustStaple, r.Subject.String(), r.NotAfter.Unix(), hook.Program, hook.Function)
-	r.digested = hex.EncodeToString(h.Sum(nil)[:8])
+	r.digested = hash(fmt.Sprintf("%q %q %q %v %q %q %v %v %v %v %v %q %v %q %q %q %s %s %q %v %s", r.CA, r.Names, r.Profile, r.Types, r.WellKnown,
+		r.ALPNDir, r.updates(), r.HookChain, r.Algo, r.ReuseKey, r.MustStaple, r.Subject.String(), r.NotAfter.Unix(), hook.Program, hook.Function,
+		r.PreferredChain, r.Timeout, r.DNSWait, r.Account.KeyFile, r.Registration.Contact, r.binding()))
 	return r.digested
 }
 
-// costs says whether a failure comes from the CA, from its look at the names, or
-// from a hook.
+// updates is who writes TXT records, as far as settings say it.
+func (r *run) updates() string {
+	if r.Updater == nil {
+		return ""
+	}
+	key := ""
+	if r.Updater.Key != nil {
+		key = r.Updater.Key.String()
+	}
+	return fmt.Sprintf("%q %q %q", r.Updater.Server, r.Updater.Zone, key)
+}
+
+// binding is the name of the external account.
+func (r *run) binding() string {
+	if r.Registration.EAB == nil {
+		return ""
+	}
+	return r.Registration.EAB.KID
+}
+
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
+}
+
+// costs says whether a failure comes from the CA, from its look at the names, from
+// name servers, from a hook, or from a setting that the CA does not go with.
 func costs(err error) bool {
 	return is[*acme.Problem](err) || is[*acme.TemporaryError](err) || is[*acme.ProtocolError](err) ||
-		is[*ValidationError](err) || is[*OrderError](err) || is[*OfferError](err) ||
+		is[*ValidationError](err) || is[*OrderError](err) || is[*OfferError](err) || is[*ConfigError](err) ||
+		is[*dns.UpdateError](err) || is[*dns.ZoneError](err) || is[*dns.ChainError](err) ||
+		is[*dns.UnreachableError](err) || is[*dns.ResolverError](err) ||
 		is[*hooks.ExitError](err) || is[*hooks.TimeoutError](err)
+}
+
+// wholeSecond is the first whole second that is not before t: nobody comes too early.
+func wholeSecond(t time.Time) time.Time {
+	return t.Add(time.Second - 1).UTC().Truncate(time.Second)
 }
 
 // askWhen asks the CA when it wants the live certificate renewed (RFC 9773), where it
@@ -185,7 +268,7 @@ func (r *run) askWhen(ctx context.Context) bool {
 		if errors.As(err, &later) && later.Until.After(a.Ask) {
 			a.Ask = later.Until
 		}
-		r.tell(StepARI, "no renewal info: %v", err)
+		r.tell(StepARI, "the CA does not say when to renew it: %v", err)
 		if later == nil {
 			break
 		}
@@ -193,14 +276,17 @@ func (r *run) askWhen(ctx context.Context) bool {
 			r.tell(StepWarning, "%v", err)
 		}
 	case info != nil:
-		a.Start, a.End, a.Explanation = info.Start.UTC(), info.End.UTC(), info.Explanation
+		a.Start, a.End, a.Explanation = info.Start.UTC(), info.End.UTC(), ""
+		if len(info.Explanation) <= ariExplanation {
+			a.Explanation = info.Explanation
+		}
 		a.Ask = now.Add(ariAgain)
 		if !info.RetryAfter.IsZero() {
 			a.Ask = info.RetryAfter
 		}
 		r.tell(StepARI, "the CA suggests renewing it between %s and %s", a.Start.Format(time.RFC3339), a.End.Format(time.RFC3339))
 	}
-	a.Ask = clamp(a.Ask, now.Add(ariLeast), now.Add(ariNever)).UTC().Truncate(time.Second)
+	a.Ask = wholeSecond(clamp(a.Ask, now.Add(ariLeast), now.Add(ariNever)))
 	return r.saveARI(ctx, a)
 }
 
@@ -237,9 +323,14 @@ func (r *run) firstARI(m *certs.Material) *certs.ARI {
 	return &certs.ARI{ID: id, Ask: r.Now.Add(wait).UTC().Truncate(time.Second)}
 }
 
-// replaces is the certificate that an order is to renew (RFC 9773 §5), or "".
+// replaces is the certificate that an order is to renew (RFC 9773 §5), or "". The two
+// must have a name in common.
 func (r *run) replaces(d *acme.Directory) string {
 	if r.Memory == nil || d.RenewalInfo == "" || r.current == nil || !r.stateIsCurrent() || r.state.CA != r.CA {
+		return ""
+	}
+	common := func(name string) bool { return slices.Contains(r.Names, name) }
+	if !slices.ContainsFunc(certs.Names(r.current.Leaf), common) {
 		return ""
 	}
 	return acme.CertificateID(r.current.Leaf)
