@@ -140,15 +140,27 @@ func TestLinesOfManyAtOnceAreWhole(t *testing.T) {
 	}
 }
 
-func TestOffATerminalThereIsNoStatusLine(t *testing.T) {
+func TestWhereThereIsNoStatusLine(t *testing.T) {
+	work := func(p *report.Printer) {
+		b := p.Board(2)
+		b.Begin("a.test")
+		b.Begin("b.test")
+		p.Step("ordering")
+		b.Hook("a.test")
+		b.Step("a.test")
+		b.End("a.test")
+		b.End("b.test")
+	}
 	p, out, err := printer(report.Options{})
-	b := p.Board(2)
-	b.Begin("a.test")
-	b.Begin("b.test")
-	b.Hook("a.test")
-	b.Step("a.test")
-	b.End("a.test")
-	if out.Len()+err.Len() != 0 {
-		t.Errorf("%q, %q", out, err)
+	if work(p); out.Len()+err.Len() != 0 {
+		t.Errorf("off a terminal: %q, %q", out, err)
+	}
+	screen, written := terminal(t)
+	for _, o := range []report.Options{{Env: []string{"TERM=dumb"}}, {Quiet: true}} {
+		o.Out, o.Err = screen, screen
+		work(report.New(o))
+		if text := written(); text != "" {
+			t.Errorf("%+v: %q", o, text)
+		}
 	}
 }

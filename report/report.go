@@ -38,6 +38,7 @@ type Printer struct {
 type stream struct {
 	w        io.Writer
 	terminal bool
+	rewrites bool // a terminal on which a line can be written anew
 	color    bool
 	broken   error // the first failed write; nothing is written after it
 }
@@ -53,6 +54,7 @@ func New(o Options) *Printer {
 
 func newStream(w io.Writer, o Options) stream {
 	s := stream{w: w, terminal: isTerminal(w)}
+	s.rewrites = s.terminal && env(o.Env, "TERM") != "dumb"
 	switch {
 	case o.Color == "always":
 		s.color = true
@@ -60,7 +62,7 @@ func newStream(w io.Writer, o Options) stream {
 	case env(o.Env, "CLICOLOR_FORCE") != "" && env(o.Env, "CLICOLOR_FORCE") != "0":
 		s.color = true
 	default:
-		s.color = s.terminal && env(o.Env, "TERM") != "dumb"
+		s.color = s.rewrites
 	}
 	return s
 }
@@ -217,9 +219,8 @@ func (p *Printer) Step(text string) {
 	case p.verbose:
 		p.clear()
 		p.err.write("arid: " + p.err.paint(Escape(text), color.Faint) + "\n")
-	case p.err.terminal:
-		p.err.write("\r\x1b[K" + cut(Escape(text), p.width()))
-		p.status = true
+	default:
+		p.rewrite(text)
 	}
 }
 
@@ -228,7 +229,14 @@ func (p *Printer) Step(text string) {
 func (p *Printer) Progress(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.err.terminal && !p.quiet && !p.verbose {
+	if !p.quiet && !p.verbose {
+		p.rewrite(text)
+	}
+}
+
+// rewrite puts text into the status line.
+func (p *Printer) rewrite(text string) {
+	if p.err.rewrites {
 		p.status = true
 		p.err.write("\r\x1b[K" + cut(Escape(text), p.width()))
 	}
