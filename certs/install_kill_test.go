@@ -1,0 +1,323 @@
+package certs
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// As in kill_test.go: a process is ended before each call that changes files, or
+// that call fails. Here it puts files in place outside the tree.
+
+const deployChild = "ARID_CERTS_DEPLOY_CHILD"
+
+func init() {
+	if job, dir, child := strings.Cut(os.Getenv(deployChild), ":"); child {
+		runtime.LockOSThread() // strace counts calls by thread
+		syscall.Umask(0o077)
+		if err := os.Mkdir(filepath.Join(dir, "begin"), 0o700); err != nil {
+			panic(err)
+		}
+		if err := deployJobs[job](dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+}
+
+// next are the files that a job is to put in place: those in the directory "next".
+func nextFiles(dir string) (all []Destination, err error) {
+	for _, name := range []string{"www.key", "www.pem"} {
+		data, err := os.ReadFile(filepath.Join(dir, "next", name))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Destination{Path: filepath.Join(dir, "desk", name), Data: data, UID: -1, GID: -1})
+	}
+	return all, nil
+}
+
+var deployJobs = map[string]func(dir string) error{
+	"install": func(dir string) error { return installJob(dir, (*Installation).Keep) },
+	"undo":    func(dir string) error { return installJob(dir, (*Installation).Undo) },
+	"stage": func(dir string) error {
+		all, err := nextFiles(dir)
+		if err == nil {
+			_, err = Stage(context.Background(), all)
+		}
+		return err
+	},
+	"promote":     func(dir string) error { return promoteJob(dir, false) },
+	"self-signed": func(dir string) error { return promoteJob(dir, true) },
+}
+
+// installJob tells a server, which is a file that is there if it was told.
+func installJob(dir string, end func(*Installation, context.Context) error) error {
+	all, err := nextFiles(dir)
+	if err != nil {
+		return err
+	}
+	in, err := Install(context.Background(), all)
+	if err != nil {
+		return err
+	}
+	if !in.Changed(0) && !in.Changed(1) {
+		return nil
+	}
+	if err := os.WriteFile(filepath.Join(dir, "told"), nil, 0o600); err != nil {
+		return err
+	}
+	return end(in, context.Background())
+}
+
+func promoteJob(dir string, selfSigned bool) error {
+	p := Promotion{
+		Cert: filepath.Join(dir, "desk", "www.pem"), Key: filepath.Join(dir, "desk", "www.key"),
+		Backups: 2, SelfSigned: selfSigned,
+	}
+	_, err := p.Run(context.Background(), time.Now())
+	return err
+}
+
+// deployment is a directory to be copied for each kill.
+type killTable struct {
+	name, job string
+	desk      map[string]string // what lies there at first
+	next      pair
+	// check looks after the kill, runs once more, and looks again.
+	check func(t *testing.T, at string, dir string, failed error)
+}
+
+func TestDeploymentsKilledAtAnyCall(t *testing.T) {
+	needs(t, "strace")
+	if err := exec.Command("strace", "-o", "/dev/null", "true").Run(); err != nil {
+		t.Skipf("strace may not trace here: %v", err)
+	}
+	a := newAuthority(t)
+	one, two, three := newPair(t, a, nil), newPair(t, a, nil), newPair(t, a, nil)
+	inPlace := map[string]string{"www.pem": one.cert, "www.key": one.key}
+	waiting := map[string]string{"www.pem": one.cert, "www.key": one.key, "www.pem.upd": two.cert, "www.key.upd": two.key}
+	backed := map[string]string{"www.pem": one.cert, "www.key": one.key, "www.pem.upd": two.cert, "www.key.upd": two.key, "www.pem.old.0": three.cert, "www.key.old.0": three.key}
+	for _, table := range []killTable{
+		{"install", "install", inPlace, two, checkInstall(one, two, "install")},
+		{"install for the first time", "install", nil, two, checkInstall(pair{}, two, "install")},
+		{"install and go back", "undo", inPlace, two, checkInstall(one, two, "undo")},
+		{"go back to nothing", "undo", nil, two, checkInstall(pair{}, two, "undo")},
+		{"stage", "stage", inPlace, two, checkStaged(two, one, two)},
+		{"stage in place of another", "stage", waiting, three, checkStaged(three, one, two, three)},
+		{"stage what is in place, while another waits", "stage", waiting, one, checkStaged(one, one, two)},
+		{"promote", "promote", waiting, pair{}, checkPromoted(two, one, pair{})},
+		{"promote for the first time", "promote", map[string]string{"www.pem.upd": two.cert, "www.key.upd": two.key}, pair{}, checkPromoted(two, pair{}, pair{})},
+		{"promote with backups", "promote", backed, pair{}, checkPromoted(two, one, three)},
+		{"self-signed", "self-signed", nil, pair{}, checkSelfSigned},
+		{"self-signed for a key", "self-signed", map[string]string{"www.key": one.key}, pair{}, checkSelfSigned},
+	} {
+		t.Run(table.name, func(t *testing.T) { table.sweep(t) })
+	}
+}
+
+func (table *killTable) sweep(t *testing.T) {
+	top := t.TempDir()
+	fresh := func() string {
+		dir, err := os.MkdirTemp(top, "run")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, files := range map[string]map[string]string{"desk": table.desk, "next": {"www.pem": table.next.cert, "www.key": table.next.key}} {
+			if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for file, text := range files {
+				write(t, filepath.Join(dir, name, file), text, 0o600)
+			}
+		}
+		return dir
+	}
+	run := func(dir string, args ...string) error {
+		command := exec.Command("strace", append(append([]string{"-f", "-qq"}, args...), os.Args[0])...)
+		command.Env = append(os.Environ(), deployChild+"="+table.job+":"+dir, "GOMAXPROCS=1")
+		command.Stderr = io.Discard
+		return command.Run()
+	}
+	log := filepath.Join(top, "strace.log")
+	if err := run(fresh(), "-o", log, "-e", "trace="+changing); err != nil {
+		t.Fatalf("the run that is not disturbed: %v", err)
+	}
+	calls := callsAfter(read(t, log), "/begin\"")
+	if len(calls) < 6 {
+		t.Fatalf("only %d calls found: %v", len(calls), calls)
+	}
+	t.Logf("%d calls", len(calls))
+	var wait sync.WaitGroup
+	slots := make(chan bool, 4)
+	for i, c := range calls {
+		for _, how := range []string{"signal=KILL", "error=ENOSPC"} {
+			if how == "error=ENOSPC" && (c.name == "fsync" || c.name == "unlinkat" || c.name == "flock") {
+				how = "error=EIO"
+			}
+			slots <- true
+			wait.Go(func() {
+				defer func() { <-slots }()
+				dir := fresh()
+				defer os.RemoveAll(dir)
+				err := run(dir, "-o", "/dev/null", "-e", "trace="+c.name, "-e", fmt.Sprintf("inject=%s:%s:when=%d", c.name, how, c.k))
+				at := fmt.Sprintf("%s at call %d (%s)", how, i, c.line)
+				if err == nil && how == "signal=KILL" {
+					t.Errorf("%s: was not killed", at)
+				}
+				table.check(t, at, dir, err)
+			})
+		}
+	}
+	wait.Wait()
+}
+
+// callsAfter reads a log of strace, from the line with the mark on.
+func callsAfter(log, mark string) (calls []call) {
+	counts, thread, begun := map[string]int{}, "", false
+	for line := range strings.Lines(log) {
+		pid, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		rest = strings.TrimSpace(rest)
+		name, _, isCall := strings.Cut(rest, "(")
+		if thread == "" {
+			thread = pid
+		}
+		if pid != thread || !isCall || strings.ContainsAny(rest[:1], "<+-") {
+			continue
+		}
+		counts[name]++
+		if begun && (name != "openat" || strings.Contains(rest, "O_CREAT")) {
+			calls = append(calls, call{name, counts[name], rest})
+		}
+		begun = begun || strings.Contains(rest, mark)
+	}
+	return calls
+}
+
+// deskOf is what lies there, without the lock of a run that was killed.
+func deskOf(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := (&desk{t: t, dir: filepath.Join(dir, "desk")}).files()
+	delete(files, installLock)
+	return files
+}
+
+// checkInstall: each file is whole; the next run puts the new ones in place, and
+// knows if the server was not told of them.
+func checkInstall(old, next pair, job string) func(*testing.T, string, string, error) {
+	return func(t *testing.T, at, dir string, failed error) {
+		files := deskOf(t, dir)
+		if files["www.pem"] != old.cert && files["www.pem"] != next.cert || files["www.key"] != old.key && files["www.key"] != next.key {
+			t.Errorf("%s: neither old nor new: %v", at, files)
+		}
+		if failed == nil {
+			want := map[string]string{"www.pem": next.cert, "www.key": next.key}
+			if job == "undo" {
+				want = map[string]string{}
+				if old.cert != "" {
+					want = map[string]string{"www.pem": old.cert, "www.key": old.key}
+				}
+			}
+			if fmt.Sprint(files) != fmt.Sprint(want) {
+				t.Errorf("%s: success, and there are %v", at, list(t, filepath.Join(dir, "desk")))
+			}
+		}
+		told := filepath.Join(dir, "told")
+		_, err := os.Stat(told)
+		wasTold := err == nil && job == "install"
+		_ = os.Remove(told)
+		if err := installJob(dir, (*Installation).Keep); err != nil {
+			t.Errorf("%s: the next run: %v", at, err)
+		}
+		if _, err := os.Stat(told); err != nil && !wasTold {
+			t.Errorf("%s: the server is never told", at)
+		}
+		same(t, at+": in the end", deskOf(t, dir), map[string]string{"www.pem": next.cert, "www.key": next.key})
+		for name, mode := range map[string]os.FileMode{"www.key": 0o600} {
+			if got := perm(t, filepath.Join(dir, "desk", name)); got != mode {
+				t.Errorf("%s: mode of %s %o", at, name, got)
+			}
+		}
+	}
+}
+
+// checkStaged: promote comes to a pair, one that was in place or waiting; then to
+// stage and promote once more leads to what was wanted.
+func checkStaged(next pair, any ...pair) func(*testing.T, string, string, error) {
+	return func(t *testing.T, at, dir string, failed error) {
+		if err := promoteJob(dir, false); err != nil {
+			t.Errorf("%s: promote: %v", at, err)
+		}
+		files := deskOf(t, dir)
+		if !isPair(files, any...) {
+			t.Errorf("%s: promote leads to no pair", at)
+		}
+		if failed == nil && !isPair(files, next) {
+			t.Errorf("%s: success, and it is not what was staged", at)
+		}
+		if err := deployJobs["stage"](dir); err != nil {
+			t.Errorf("%s: the next run: %v", at, err)
+		}
+		if err := promoteJob(dir, false); err != nil || !isPair(deskOf(t, dir), next) {
+			t.Errorf("%s: in the end: %v", at, err)
+		}
+		for name := range deskOf(t, dir) {
+			if strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".upd") {
+				t.Errorf("%s: %s is left", at, name)
+			}
+		}
+	}
+}
+
+func isPair(files map[string]string, any ...pair) bool {
+	for _, p := range any {
+		if files["www.pem"] == p.cert && files["www.key"] == p.key {
+			return true
+		}
+	}
+	return false
+}
+
+// checkPromoted: one more run ends well, with everything in its place.
+func checkPromoted(next, old, older pair) func(*testing.T, string, string, error) {
+	want := map[string]string{"www.pem": next.cert, "www.key": next.key}
+	if old.cert != "" {
+		want["www.pem.old.0"], want["www.key.old.0"] = old.cert, old.key
+	}
+	if older.cert != "" {
+		want["www.pem.old.1"], want["www.key.old.1"] = older.cert, older.key
+	}
+	return func(t *testing.T, at, dir string, failed error) {
+		if files := deskOf(t, dir); old.cert != "" && (files["www.pem"] == "" || files["www.key"] == "") {
+			t.Errorf("%s: a file has vanished: %v", at, list(t, filepath.Join(dir, "desk")))
+		}
+		if failed == nil {
+			same(t, at+": success", deskOf(t, dir), want)
+		}
+		if err := promoteJob(dir, false); err != nil {
+			t.Errorf("%s: once more: %v", at, err)
+		}
+		same(t, at+": in the end", deskOf(t, dir), want)
+	}
+}
+
+func checkSelfSigned(t *testing.T, at, dir string, _ error) {
+	key := deskOf(t, dir)["www.key"]
+	if err := promoteJob(dir, true); err != nil {
+		t.Errorf("%s: once more: %v", at, err)
+	}
+	files := deskOf(t, dir)
+	if len(files) != 2 || !fits([]byte(files["www.pem"]), []byte(files["www.key"])) || key != "" && files["www.key"] != key {
+		t.Errorf("%s: in the end there are %v", at, list(t, filepath.Join(dir, "desk")))
+	}
+}
