@@ -28,8 +28,10 @@ EOF
   export ARID_HOOK=$T/hook
 }
 
-# objects FILE: fails unless each line is an object that begins with its schema.
+# objects FILE: fails unless there are lines, and each is an object that begins with its
+# schema.
 objects() {
+  [ -s "$1" ] || fail "nothing was printed"
   [ "$(grep -c '^{"schema":1,.*}$' "$1")" -eq "$(wc -l <"$1")" ] || fail "not all lines are objects: $(cat "$1")"
   jq -e . "$1" >/dev/null
 }
@@ -65,7 +67,7 @@ objects() {
 
   local words
   for words in "account show" "account update --contact a@example.test" "config" "version" \
-    "renew --dry-run" "status" "cleanup" "revoke a.example.test" "account rollover"; do
+    "renew --dry-run" "status" "cleanup --forget b" "revoke a.example.test" "account rollover"; do
     # shellcheck disable=SC2086  # several words
     arid $words --json >"$T/out" 2>/dev/null
     objects "$T/out"
@@ -106,13 +108,13 @@ objects() {
 
 @test "what stops a command stands on stdout, too" {
   run -64 --separate-stderr arid sign --bogus --json
-  jq -e '.status == 64 and .error == "unknown flag: --bogus" and (.hints | length == 1)' <<<"$output"
+  jq -es 'length == 1 and (.[0] | .status == 64 and .error == "unknown flag: --bogus" and (.hints | length == 1))' <<<"$output"
   [[ $stderr == "arid: unknown flag: --bogus"* ]]
   run -78 --separate-stderr arid sign --json a.example.test
-  jq -e '.status == 78 and (.hints[0] | contains("--accept-terms"))' <<<"$output"
+  jq -es 'length == 1 and .[0].status == 78 and (.[0].hints[0] | contains("--accept-terms"))' <<<"$output"
   stop_server "$PEBBLE_PID"
   run -75 --separate-stderr arid register --json --accept-terms
-  jq -e '.status == 75 and (has("url") | not)' <<<"$output"
+  jq -es 'length == 1 and .[0].status == 75 and (.[0] | has("url") | not)' <<<"$output"
 }
 
 # external_account: Pebble with one, and what is known of it.
