@@ -144,6 +144,10 @@ func (r *run) failed(ctx context.Context, err error) {
 		f.Status = r.StatusOf(err)
 	}
 	*place = f
+	if r.state.ReadOnly {
+		r.tell(StepWarning, "state.json was written by a newer arid: this failure is not remembered, and the next run tries again")
+		return
+	}
 	if err := r.Certificate.SaveState(r.state); err != nil {
 		r.tell(StepWarning, "state: %v", err)
 	}
@@ -250,11 +254,40 @@ func (r *run) askWhen(ctx context.Context) bool {
 	if id == "" || was != nil && r.Now.Before(was.Ask) || !until.IsZero() || !r.Memory.MayAsk(r.Now) {
 		return false
 	}
+	// One run asks, and not a hundred. Where another is at work on the certificate, the
+	// answer is that one's business.
+	unlock, err := r.Certificate.Lock(ctx, 0)
+	if err != nil {
+		if !is[*atomicfile.LockedError](err) {
+			r.tell(StepWarning, "renewal info: %v", err)
+		}
+		return false
+	}
+	defer unlock()
+	state, err := r.Certificate.State()
+	if err != nil || state.Leaf != r.state.Leaf {
+		return false
+	}
+	if a := state.ARI; a != nil && a.ID == id && r.Now.Before(a.Ask) {
+		return true // it has been asked meanwhile
+	}
+	if state.ARI = r.ask(ctx, id, was); state.ARI == nil {
+		return false
+	}
+	if err := r.Certificate.SaveState(state); err != nil {
+		r.tell(StepWarning, "renewal info: %v", err)
+	}
+	return true
+}
+
+// ask has the CA say when it wants the certificate of that id renewed; was is what it
+// said the last time. It is nil where the run was told to end.
+func (r *run) ask(ctx context.Context, id string, was *certs.ARI) *certs.ARI {
 	asking, cancel := context.WithTimeout(ctx, ariTimeout)
 	defer cancel()
 	info, err := r.Client.FetchRenewalInfo(asking, id)
 	if ctx.Err() != nil {
-		return false
+		return nil
 	}
 	now := r.Now.Add(time.Since(r.began))
 	a := &certs.ARI{ID: id, Ask: now.Add(ariNever)}
@@ -287,29 +320,7 @@ func (r *run) askWhen(ctx context.Context) bool {
 		r.tell(StepARI, "the CA suggests renewing it between %s and %s", a.Start.Format(time.RFC3339), a.End.Format(time.RFC3339))
 	}
 	a.Ask = wholeSecond(clamp(a.Ask, now.Add(ariLeast), now.Add(ariNever)))
-	return r.saveARI(ctx, a)
-}
-
-// saveARI keeps the answer. Where another run is at work on the certificate, the
-// answer is that one's business.
-func (r *run) saveARI(ctx context.Context, a *certs.ARI) bool {
-	unlock, err := r.Certificate.Lock(ctx, 0)
-	if err != nil {
-		if !is[*atomicfile.LockedError](err) {
-			r.tell(StepWarning, "renewal info: %v", err)
-		}
-		return false
-	}
-	defer unlock()
-	state, err := r.Certificate.State()
-	if err != nil || state.Leaf != r.state.Leaf {
-		return false
-	}
-	state.ARI = a
-	if err := r.Certificate.SaveState(state); err != nil {
-		r.tell(StepWarning, "renewal info: %v", err)
-	}
-	return true
+	return a
 }
 
 // firstARI is for a new certificate: it need not be asked about for a while.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -312,5 +313,25 @@ func TestAnEndlessExplanation(t *testing.T) {
 	s.sign(s.at(day, "a.test"))
 	if a := s.state("a.test").ARI; a.Start.IsZero() || a.Explanation != "" {
 		t.Errorf("from %s, explained in %d bytes", a.Start, len(a.Explanation))
+	}
+}
+
+// A hundred runs at once make one question of it.
+func TestOneRunAsksWhenToRenew(t *testing.T) {
+	s := newScene(t)
+	s.ca.RenewalWindow(s.now.Add(40*day), s.now.Add(41*day))
+	s.sign(s.at(0, "a.test"))
+	var all sync.WaitGroup
+	for range 100 {
+		r := s.at(day, "a.test")
+		all.Go(func() {
+			if _, err := issue.Sign(t.Context(), r); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := s.ca.Count(fakeca.RenewalInfo); n != 1 {
+		t.Errorf("asked %d times", n)
 	}
 }
