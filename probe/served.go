@@ -197,6 +197,7 @@ func (q Query) handshake(ctx context.Context, bound *boundConn) Served {
 // config takes whatever a server may show: it is looked at, not trusted.
 func (q Query) config(shown *[]*x509.Certificate, asked *bool) *tls.Config {
 	c := &tls.Config{
+		ServerName:         q.Name, // an address is not told
 		InsecureSkipVerify: true,
 		MinVersion:         tls.VersionTLS10,
 		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
@@ -213,9 +214,6 @@ func (q Query) config(shown *[]*x509.Certificate, asked *bool) *tls.Config {
 			*asked = true
 			return new(tls.Certificate), nil
 		},
-	}
-	if _, err := netip.ParseAddr(q.Name); err != nil {
-		c.ServerName = strings.TrimSuffix(q.Name, ".")
 	}
 	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
 		if ecdsa := strings.Contains(s.Name, "_ECDSA_"); q.Key == 0 || ecdsa == (q.Key != x509.RSA) {

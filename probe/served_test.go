@@ -149,9 +149,9 @@ func TestAsk(t *testing.T) {
 		{"has another key, TLS 1.2", talks(mixed12), "", "example.org", nil, ": the TLS handshake fails: tls: invalid signature by the server certificate: ECDSA verification failure", ""},
 		{"an old server", talks(ancient), "", "example.org", &own, "", ""},
 		{"closes", func(net.Conn) {}, "", "", nil, " closes the connection in the TLS handshake", ""},
-		{"a mail server", script(nil, smtp[:2]...), "", "", nil, ` answers "220-mail.example.org\r\n220 ESMTP\r\n", which is no TLS`, "smtp"},
+		{"a mail server", script(nil, "220 mail.example.org"), "", "", nil, ` answers "220 mail.example.org\r\n", which is no TLS`, "smtp"},
 		{"a mailbox server", script(nil, imap[0]), "", "", nil, ` answers "* OK [CAPABILITY IMAP4rev1] ready\r\n", which is no TLS`, "imap"},
-		{"a web server", script(nil, "HTTP/1.0 400 Bad Request", ""), "", "", nil, ` answers "HTTP/1.0 400 Bad Request\r\n\r\n", which is no TLS`, ""},
+		{"a web server", script(nil, "HTTP/1.0 400 Bad Request"), "", "", nil, ` answers "HTTP/1.0 400 Bad Request\r\n", which is no TLS`, ""},
 
 		{"SMTP", script(plain, with(smtp, "220 go ahead")...), "smtp", "example.org", &own, "", ""},
 		{"SMTP by name", script(bySNI, with(smtp, "220 go ahead")...), "smtp", "127.0.0.1", &other, "", ""},
