@@ -32,7 +32,7 @@ func openArchive(path, alias string) (*archive, error) {
 	folder := filepath.Join(path, alias)
 	dir, err := openArchiveFolder(path, alias)
 	if err != nil {
-		return nil, fmt.Errorf("the archive %q: %w", folder, reason(err))
+		return nil, fmt.Errorf("the archive %w", fileError(folder, err))
 	}
 	return &archive{dir, folder}, nil
 }
@@ -66,18 +66,6 @@ func openArchiveFolder(path, alias string) (*os.Root, error) {
 	return dir, nil
 }
 
-// reason takes the names off an error of the file system: here they are relative,
-// or told already.
-func reason(err error) error {
-	switch e := err.(type) {
-	case *fs.PathError:
-		return e.Err
-	case *os.LinkError:
-		return e.Err
-	}
-	return err
-}
-
 func (a *archive) close() {
 	if a.dir != nil {
 		a.dir.Close()
@@ -100,7 +88,7 @@ const maxSuffix = 10_000
 func (a *archive) take(from *os.Root, name, as string) error {
 	if a.dir == nil {
 		if err := from.Remove(name); err != nil {
-			return fmt.Errorf("deleting %q: %w", as, reason(err))
+			return fmt.Errorf("deleting %w", fileError(as, err))
 		}
 		return nil
 	}

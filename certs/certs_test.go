@@ -504,6 +504,10 @@ func TestLiveErrors(t *testing.T) {
 			os.Remove(c.file("live", keyName))
 			return syscall.Mkfifo(c.file("live", keyName), 0o600)
 		}, "unreadable"},
+		{"key a link out of the version", func(c *Certificate) error {
+			os.Remove(c.file("live", keyName))
+			return os.Symlink("../../privkey-1795000000.pem", c.file("live", keyName))
+		}, "unreadable"},
 		{"fullchain of another", func(c *Certificate) error {
 			other := EncodeChain(a.material(t).Chain)
 			return os.WriteFile(c.file(fullchainName), other, 0o600)

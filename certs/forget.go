@@ -39,7 +39,7 @@ func (c *Certificate) Forget(ctx context.Context, archive string) error {
 	defer tree.Close()
 	if archive == "" {
 		if err := discard(tree, c.Alias); err != nil {
-			return fmt.Errorf("deleting %q: %w", c.Path(), reason(err))
+			return fmt.Errorf("deleting %w", fileError(c.Path(), err))
 		}
 		return nil
 	}

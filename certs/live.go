@@ -161,8 +161,10 @@ func readSet(version string, read func(name string, max int64) ([]byte, string, 
 		switch {
 		case missing(err) && name != certName:
 			continue
-		case err != nil:
+		case unreadable(path, err) != err:
 			return nil, unreadable(path, err)
+		case err != nil:
+			return nil, fileError(path, err)
 		}
 		content[name] = data
 		*set.Paths.of(name) = path
@@ -211,11 +213,21 @@ func unreadable(path string, err error) error {
 	var large *atomicfile.TooLargeError
 	switch {
 	case errors.Is(err, atomicfile.ErrNotRegular), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENOTDIR):
-		return &UnreadableError{path, err}
+		return &UnreadableError{path, reason(err)}
 	case errors.As(err, &large):
 		return &UnreadableError{path, fmt.Errorf("has more than %d bytes", large.Max)}
+	case leadsOut(err):
+		return &UnreadableError{path, errors.New("is a link that leads out of its directory")}
 	}
 	return err
+}
+
+// leadsOut tells whether os.Root refused to follow a link. It has no value for that:
+// it is what the system did not say.
+func leadsOut(err error) bool {
+	var path *fs.PathError
+	var number syscall.Errno
+	return errors.As(err, &path) && !errors.As(err, &number) && !missing(err)
 }
 
 // parseChain reads the certificates of a PEM file; text and blocks of other kinds

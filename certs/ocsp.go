@@ -3,7 +3,6 @@ package certs
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -34,7 +33,7 @@ func (c *Certificate) OCSP() (der []byte, timestamp string, err error) {
 	defer dir.Close()
 	der, err = atomicfile.ReadIn(dir, ocspName, maxOCSP)
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, "", err
+		return nil, "", fileError(c.OCSPPath(), err)
 	}
 	target, _ := dir.Readlink(ocspName)
 	timestamp, _ = flatID(target, ocspName, "")
@@ -57,11 +56,11 @@ func (c *Certificate) SaveOCSP(der []byte, fetched time.Time) (timestamp string,
 	}
 	name, err := createOCSP(dir, der, fetched.Unix(), access.file(ocspName))
 	if err != nil {
-		return "", err
+		return "", fileError(c.OCSPPath(), err)
 	}
 	if err := atomicfile.Symlink(dir, name, ocspName); err != nil {
 		_ = dir.Remove(name)
-		return "", err
+		return "", fileError(c.OCSPPath(), err)
 	}
 	c.pruneOCSP(dir)
 	timestamp, _ = flatID(name, ocspName, "")
@@ -75,7 +74,7 @@ func createOCSP(dir *os.Root, der []byte, second int64, o atomicfile.Options) (n
 			return name, err
 		}
 	}
-	return "", fmt.Errorf("%q: no name is free", name)
+	return "", errors.New("no name is free")
 }
 
 // pruneOCSP deletes old responses, whoever fetched them: they are worth nothing

@@ -44,14 +44,14 @@ func (c *Certificate) Pending() (*Pending, error) {
 	defer dir.Close()
 	defer pending.Close()
 	p := &Pending{}
-	text, err := readPending(pending, orderName, statefile.Max)
+	text, err := c.readPending(pending, orderName, statefile.Max)
 	if err != nil || text == nil {
 		return nil, err
 	}
 	if json.Unmarshal(text, &p.Order) != nil || p.Order.URL == "" {
 		return nil, nil
 	}
-	text, err = readPending(pending, csrName, maxPEM)
+	text, err = c.readPending(pending, csrName, maxPEM)
 	if err != nil || text == nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (c *Certificate) Pending() (*Pending, error) {
 		return nil, nil
 	}
 	p.CSR = csr.DER
-	text, err = readPending(pending, keyName, maxKey)
+	text, err = c.readPending(pending, keyName, maxKey)
 	if err != nil || text == nil {
 		return p, err
 	}
@@ -71,12 +71,12 @@ func (c *Certificate) Pending() (*Pending, error) {
 }
 
 // readPending returns nil for a file that is not there or is none.
-func readPending(pending *os.Root, name string, max int64) ([]byte, error) {
+func (c *Certificate) readPending(pending *os.Root, name string, max int64) ([]byte, error) {
 	text, err := atomicfile.ReadIn(pending, name, max)
 	if missing(err) || unreadable("", err) != err {
 		return nil, nil
 	}
-	return text, err
+	return text, fileError(c.file(pendingName, name), err)
 }
 
 // openPending returns nil where there is no such directory.
@@ -123,7 +123,7 @@ func (c *Certificate) StartPending(key crypto.Signer, csrDER []byte) error {
 	}
 	defer dir.Close()
 	if err := dir.Mkdir(pendingName, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+		return fileError(c.file(pendingName), err)
 	}
 	if err := atomicfile.SyncDir(dir); err != nil {
 		return err
@@ -139,7 +139,7 @@ func (c *Certificate) StartPending(key crypto.Signer, csrDER []byte) error {
 			return err
 		}
 		if err := atomicfile.Write(pending, keyName, text, atomicfile.Options{}); err != nil {
-			return err
+			return fileError(c.file(pendingName, keyName), err)
 		}
 	}
 	o := atomicfile.Options{}
@@ -148,6 +148,7 @@ func (c *Certificate) StartPending(key crypto.Signer, csrDER []byte) error {
 		o.Owner = &atomicfile.Owner{UID: -1, GID: gid}
 	}
 	if err := atomicfile.Write(pending, csrName, encodeCSR(csr.DER), o); err != nil {
+		err = fileError(c.file(pendingName, csrName), err)
 		if o.Owner != nil && errors.Is(err, fs.ErrPermission) {
 			err = fmt.Errorf("KEY_GROUP %q: %w", c.store.KeyGroup, err)
 		}
@@ -173,7 +174,7 @@ func (c *Certificate) SaveOrder(o PendingOrder) error {
 	}
 	defer dir.Close()
 	defer pending.Close()
-	return atomicfile.Write(pending, orderName, text, atomicfile.Options{})
+	return fileError(c.file(pendingName, orderName), atomicfile.Write(pending, orderName, text, atomicfile.Options{}))
 }
 
 // DropPending forgets the order under way, and whatever is left of one.
@@ -187,7 +188,7 @@ func (c *Certificate) DropPending() error {
 	// The order first: without it the rest counts as nothing.
 	for _, name := range []string{orderName, keyName, csrName} {
 		if err := pending.Remove(name); err != nil && !missing(err) {
-			return err
+			return fileError(c.file(pendingName, name), err)
 		}
 		if name == orderName {
 			if err := atomicfile.SyncDir(pending); err != nil {

@@ -28,7 +28,7 @@ func (c *Certificate) Roll() (crypto.Signer, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, fileError(c.file(rollName), err)
 	}
 	key, err := keys.Parse(text)
 	if err != nil {
@@ -48,7 +48,7 @@ func (c *Certificate) SaveRoll(key crypto.Signer) error {
 		return err
 	}
 	defer dir.Close()
-	return atomicfile.Write(dir, rollName, text, atomicfile.Options{Perm: 0o600, NoACL: true})
+	return fileError(c.file(rollName), atomicfile.Write(dir, rollName, text, atomicfile.Options{Perm: 0o600, NoACL: true}))
 }
 
 // DropRoll takes it away.
@@ -62,7 +62,7 @@ func (c *Certificate) DropRoll() error {
 	}
 	defer dir.Close()
 	if err := dir.Remove(rollName); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return fileError(c.file(rollName), err)
 	}
 	return nil
 }

@@ -108,9 +108,9 @@ func (c *Certificate) State() (*State, error) {
 	case missing(err):
 		return empty, nil
 	case errors.Is(err, fs.ErrPermission):
-		return nil, err
+		return nil, fileError(c.file(stateName), err)
 	case err != nil:
-		return empty, &StateWarning{c.file(stateName), err}
+		return empty, &StateWarning{c.file(stateName), reason(err)}
 	}
 	s, err := parseState(text)
 	if err != nil {
@@ -148,7 +148,7 @@ func (c *Certificate) SaveState(s *State) error {
 	}
 	defer dir.Close()
 	if err := atomicfile.Write(dir, stateName, text, atomicfile.Options{}); err != nil {
-		return err
+		return fileError(c.file(stateName), err)
 	}
 	s.file.Written(text)
 	return nil

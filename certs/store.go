@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -191,6 +192,33 @@ func flat(name, id string) string {
 func isVersionID(name string) bool {
 	n, err := strconv.ParseInt(name, 10, 64)
 	return err == nil && n >= 0 && strconv.FormatInt(n, 10) == name
+}
+
+// inFolder puts the folder before an error about what lies in it.
+func (c *Certificate) inFolder(err error) error { return fmt.Errorf("%q: %w", c.Path(), err) }
+
+// fileError puts the path of a file before what is wrong with it. The error has a
+// name within some directory only, or none.
+func fileError(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%q: %w", path, reason(err))
+}
+
+// reason takes the names off what the system says.
+func reason(err error) error {
+	cause := err
+	switch e := err.(type) {
+	case *fs.PathError:
+		cause = e.Err
+	case *os.LinkError:
+		cause = e.Err
+	}
+	if _, known := cause.(syscall.Errno); known {
+		return cause
+	}
+	return err
 }
 
 // missing tells whether an error says that there is nothing: no name, or a link

@@ -31,12 +31,20 @@ func (c *Certificate) Switch(v *Version) error {
 	}
 	defer dir.Close()
 	if err := c.takeOver(dir, v.ID); err != nil {
-		return fmt.Errorf("taking the folder over: %w", err)
+		return fmt.Errorf("taking the folder over: %w", c.inFolder(err))
 	}
+	if err := c.show(dir, v, set.Paths); err != nil {
+		return c.inFolder(err)
+	}
+	return nil
+}
+
+// show is Switch in a folder that is ready for it; paths are the version's files.
+func (c *Certificate) show(dir *os.Root, v *Version, paths Paths) error {
 	// Links to what the shown set lacks lead nowhere until the rename, which syncs
 	// them too.
 	for _, name := range fileNames() {
-		if *set.Paths.of(name) == "" || isStable(dir, name) {
+		if *paths.of(name) == "" || isStable(dir, name) {
 			continue
 		}
 		if err := atomicfile.PutSymlink(dir, liveName+"/"+name, name); err != nil {
@@ -47,7 +55,7 @@ func (c *Certificate) Switch(v *Version) error {
 		return err
 	}
 	for _, name := range fileNames() {
-		if *set.Paths.of(name) == "" && isStable(dir, name) {
+		if *paths.of(name) == "" && isStable(dir, name) {
 			if err := dir.Remove(name); err != nil {
 				return err
 			}

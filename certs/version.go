@@ -45,7 +45,7 @@ const maxRaise = 100_000
 // Write puts a new set on disk whole, synced, without showing it. Its ID is the
 // second of start, or the next one that is free. After an error nothing is left
 // of it.
-func (c *Certificate) Write(start time.Time, m Material) (_ *Version, err error) {
+func (c *Certificate) Write(start time.Time, m Material) (*Version, error) {
 	content, err := m.encode()
 	if err != nil {
 		return nil, err
@@ -55,6 +55,14 @@ func (c *Certificate) Write(start time.Time, m Material) (_ *Version, err error)
 		return nil, err
 	}
 	defer dir.Close()
+	v, err := c.write(dir, start, content)
+	if err != nil {
+		return nil, c.inFolder(err)
+	}
+	return v, nil
+}
+
+func (c *Certificate) write(dir *os.Root, start time.Time, content map[string][]byte) (_ *Version, err error) {
 	access, err := c.access(dir)
 	if err != nil {
 		return nil, err
