@@ -55,7 +55,7 @@ func (a *app) statusCommand() *cobra.Command {
 NAME means, what needs a person first. Nobody is asked and nothing is written.`,
 		Example: `  arid status
   arid status --json www.example.org
-  sleep "$(arid status --next seconds)"`,
+  arid status --next rfc3339         when there is something to do again`,
 		GroupID: groupInspect,
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, words []string) error {
@@ -63,7 +63,7 @@ NAME means, what needs a person first. Nobody is asked and nothing is written.`,
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	c.Flags().StringVar(&next, "next", "", "print the moment alone when there is something to do, in the `FORM` rfc3339, epoch or seconds (from now)")
+	c.Flags().StringVar(&next, "next", "", "print only when there is something to do next; `FORM` is rfc3339, epoch or seconds (from now)")
 	lookFlags(c)
 	return c
 }
