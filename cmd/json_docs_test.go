@@ -46,6 +46,7 @@ func TestEveryMemberOfEveryObjectIsInTheDocs(t *testing.T) {
 		"## Failures\n":                errorJSON{},
 		"The objects in `failures`:\n": failureJSON{},
 		"## Certificates\n":            certificateJSON{},
+		"## arid status, arid due\n":   statusJSON{},
 		"## arid register\n":           registerJSON{},
 		"## arid account\n":            accountJSON{},
 		"## arid revoke\n":             revokeJSON{},
@@ -55,6 +56,7 @@ func TestEveryMemberOfEveryObjectIsInTheDocs(t *testing.T) {
 		"## arid version\n":            versionJSON{},
 		"tells which arid it is:\n":    traceHead{},
 		"\nA request:\n":               traceRequest{},
+		"\nA hook call:\n":             traceHook{},
 	} {
 		got, want := strings.Join(documented(t, text, after), " "), strings.Join(members(reflect.TypeOf(object)), " ")
 		if got != want {

@@ -212,6 +212,9 @@ func (a *app) hooks() (*hooks.Runner, error) {
 		Group:   !hooks.ControllingTerminal(),
 		Turn:    a.turn,
 	}
+	if a.trace != nil {
+		r.Trace = a.trace.hook
+	}
 	switch {
 	case program == "":
 	case a.settings.HookFunction():

@@ -3,6 +3,7 @@ package cmd
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -14,13 +15,15 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"arid/acme"
+	"arid/hooks"
 )
 
 // traceFlag gives a command that talks to a CA the flag --trace.
 func (a *app) traceFlag(c *cobra.Command) {
-	c.Flags().StringVar(&a.traceFile, "trace", "", "append a line of JSON for each request to `FILE`, without secrets")
+	c.Flags().StringVar(&a.traceFile, "trace", "", "append a line of JSON for each request and hook call to `FILE`, without secrets")
 }
 
 // tracer writes what --trace asks for, a line of JSON each, to be pasted into a bug
@@ -62,6 +65,19 @@ type traceRequest struct {
 	Problem       string  `json:"problem,omitempty"`
 	Detail        string  `json:"detail,omitempty"`
 	Error         string  `json:"error,omitempty"`
+}
+
+// traceHook is a call of the user's program.
+type traceHook struct {
+	Schema    int     `json:"schema"`
+	Time      string  `json:"time"`
+	Hook      string  `json:"hook"`
+	Program   string  `json:"program"`
+	Arguments int     `json:"arguments"`
+	Duration  float64 `json:"duration"`
+	Status    int     `json:"status"`
+	Signal    string  `json:"signal,omitempty"`
+	Error     string  `json:"error,omitempty"`
 }
 
 // openTrace opens the file of --trace, before anything is sent to the CA.
@@ -112,6 +128,22 @@ func (t *tracer) exchange(x acme.Exchange) {
 	}
 	if x.Err != nil {
 		line.Error = t.hide.Replace(x.Err.Error())
+	}
+	t.write(line)
+}
+
+// hook writes a line for a hook call.
+func (t *tracer) hook(c hooks.Call) {
+	line := traceHook{Schema: 1, Time: traceTime(c.Began), Hook: c.Event, Program: c.Program, Arguments: c.Arguments,
+		Duration: c.Duration.Round(time.Microsecond).Seconds()}
+	var exit *hooks.ExitError
+	if errors.As(c.Err, &exit) {
+		line.Status = exit.Status
+		if exit.Signal != 0 {
+			line.Signal = unix.SignalName(exit.Signal)
+		}
+	} else if c.Err != nil {
+		line.Error = t.hide.Replace(c.Err.Error())
 	}
 	t.write(line)
 }

@@ -143,7 +143,7 @@ func TestNoSecretIsInATrace(t *testing.T) {
 	ear.note(hmac, "key-id-of-mine", "secret secret", privateKey(t, filepath.Join(w.accountFolder(), "account_key.pem")),
 		privateKey(t, filepath.Join(w.base, "certs/a.test/privkey.pem")))
 	trace := readFile(t, file)
-	if len(ear.secrets) < 50 || !strings.Contains(trace, `"request":"new order"`) || !strings.Contains(trace, "kid … …") {
+	if len(ear.secrets) < 50 || !strings.Contains(trace, `"request":"new order"`) || !strings.Contains(trace, "kid … …") || !strings.Contains(trace, `"hook":"deploy_challenge"`) {
 		t.Fatalf("%d secrets; trace:\n%s", len(ear.secrets), trace)
 	}
 	for secret := range ear.secrets {
@@ -291,4 +291,35 @@ func TestATraceThatFailsLater(t *testing.T) {
 		t.Errorf("%q", talk)
 	}
 	w.checkSet("a.test", "a.test")
+}
+
+func TestATraceTellsEachHookCall(t *testing.T) {
+	w := newWorld(t)
+	w.domains("a.test", "b.test")
+	w.env = append(w.env, "ARID_HOOK="+w.file("hook", "#!/bin/sh\n[ \"$1 $2\" != 'deploy_cert a.test' ] || exit 3\n[ \"$1 $2\" != 'deploy_cert b.test' ] || kill -USR1 $$\n", 0o700))
+	file := filepath.Join(w.dir, "trace")
+	w.must(10, "renew", "--accept-terms", "--trace", file)
+	calls := map[string]int{}
+	ended := ""
+	for _, l := range traced(t, file) {
+		event, isHook := l["hook"].(string)
+		if !isHook {
+			continue
+		}
+		calls[event]++
+		has(t, l, map[string]any{"program": filepath.Join(w.dir, "hook"), "duration": some, "request": nil, "error": nil})
+		switch event {
+		case "deploy_challenge":
+			has(t, l, map[string]any{"arguments": 3, "status": 0, "signal": nil})
+		case "deploy_cert":
+			has(t, l, map[string]any{"arguments": 6})
+			ended += fmt.Sprint(l["status"], l["signal"], ";")
+		}
+	}
+	if calls["startup_hook"] != 1 || calls["exit_hook"] != 1 || calls["generate_csr"] != 2 || calls["deploy_challenge"] != 2 || calls["clean_challenge"] != 2 || calls["sync_cert"] != 2 {
+		t.Errorf("%v", calls)
+	}
+	if !strings.Contains(ended, "3 <nil>;") || !strings.Contains(ended, "0SIGUSR1;") {
+		t.Errorf("%q", ended)
+	}
 }

@@ -47,6 +47,8 @@ type Runner struct {
 	// side. Nil: this runner's own.
 	Turn chan struct{}
 
+	Trace func(Call) // is told of every call that was made, in its turn; may be nil
+
 	once sync.Once
 	hold time.Duration // tests shorten pipeHold with it
 }
@@ -61,6 +63,16 @@ const (
 	killGrace = 4 * time.Second // longer than pipeHold
 	groupPoll = 5 * time.Millisecond
 )
+
+// Call is one call of the program, fit to be shown to anybody: of its arguments it has
+// the number alone.
+type Call struct {
+	Event, Program string
+	Arguments      int // without the event
+	Began          time.Time
+	Duration       time.Duration
+	Err            error // as Run returns it
+}
 
 // ExitError is a hook that ended with another status than 0 or by a signal.
 type ExitError struct {
@@ -119,7 +131,7 @@ func ControllingTerminal() bool {
 	return true
 }
 
-func (r *Runner) run(ctx context.Context, e Event, stdout io.Writer) error {
+func (r *Runner) run(ctx context.Context, e Event, stdout io.Writer) (err error) {
 	if r.name() == "" {
 		return nil
 	}
@@ -128,6 +140,13 @@ func (r *Runner) run(ctx context.Context, e Event, stdout io.Writer) error {
 		return r.errorf(e, err)
 	}
 	defer done()
+	if r.Trace != nil {
+		call := Call{Event: e.Name, Program: r.name(), Arguments: len(e.Args), Began: time.Now()}
+		defer func() {
+			call.Duration, call.Err = time.Since(call.Began), err
+			r.Trace(call)
+		}()
+	}
 
 	if r.Timeout > 0 {
 		limit := &TimeoutError{Event: e.Name, Program: r.name(), Limit: r.Timeout}

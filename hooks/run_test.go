@@ -580,3 +580,21 @@ func TestNoDescriptorOfOursReachesTheHook(t *testing.T) {
 		}
 	}
 }
+
+func TestACallIsTracedAtItsEnd(t *testing.T) {
+	r, _ := runner(t, `[ "$1" != deploy_cert ] || exit 3`)
+	var calls []Call
+	r.Trace = func(c Call) { calls = append(calls, c) }
+	_ = r.Run(t.Context(), DeployChallenge(Challenge{"a.test", "token", "value"}))
+	err := r.Run(t.Context(), DeployCert("a.test", "k", "c", "f", "h", "1"))
+	if len(calls) != 2 || calls[0].Event != "deploy_challenge" || calls[0].Arguments != 3 || calls[0].Err != nil || calls[0].Duration <= 0 ||
+		calls[1].Program != r.Program || calls[1].Arguments != 6 || err == nil || calls[1].Err != err {
+		t.Errorf("%+v, %v", calls, err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = r.Run(over, StartupHook()) // it is never called
+	if len(calls) != 2 {
+		t.Errorf("%+v", calls)
+	}
+}

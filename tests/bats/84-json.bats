@@ -126,7 +126,7 @@ external_account() {
   printf '%s\n' "$HMAC" >"$T/hmac"
 }
 
-@test "a trace of a whole run: every request, and no secret in any form" {
+@test "a trace of a whole run: every request and hook call, and no secret in any form" {
   external_account
   chatty
   domains a.example.test "b.example.test www.b.example.test" c.example.test
@@ -138,6 +138,7 @@ external_account() {
   jq -es 'map(select(.request == "new order" and .status == 201)) | length == 3' "$T/trace"
   jq -es 'map(select(.problem == "urn:ietf:params:acme:error:badNonce")) | length > 0' "$T/trace"
   jq -es 'map(select(.new_connection)) | length == 1' "$T/trace"
+  jq -es 'map(select(.hook == "deploy_challenge" and .arguments == 3 and .status == 0)) | length == 4' "$T/trace"
 
   secrets >"$T/secrets"
   [ "$(wc -l <"$T/secrets")" -ge 12 ] # three, four keys, four tokens, the account's thumbprint
