@@ -19,6 +19,7 @@ import (
 const (
 	groupCertificates = "certificates"
 	groupAccount      = "account"
+	groupDeploy       = "deploy"
 	groupChallenges   = "challenges"
 	groupInspect      = "inspect"
 )
@@ -53,7 +54,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &usageError{what: flagFault(err), hint: c.CommandPath() + " --help lists the flags"}
 	})
-	for _, id := range []string{groupCertificates, groupAccount, groupChallenges, groupInspect} {
+	for _, id := range []string{groupCertificates, groupAccount, groupDeploy, groupChallenges, groupInspect} {
 		root.AddGroup(&cobra.Group{ID: id, Title: strings.ToUpper(id[:1]) + id[1:] + ":"})
 	}
 	root.SetHelpCommandGroupID(groupInspect)
@@ -79,6 +80,7 @@ func (a *app) root() *cobra.Command {
 		return nil
 	}
 
+	root.AddCommand(a.installCommand(), a.checkCommand(), a.promoteCommand())
 	root.AddCommand(a.signCommand(), a.renewCommand(), a.revokeCommand(), a.cleanupCommand(), a.registerCommand(), a.accountCommand(),
 		a.rehearseCommand(), a.dnsCommand(), a.dehydratedCommand(), a.statusCommand(), a.dueCommand(), a.configCommand(), a.versionCommand(), a.hintsTopic())
 	ownHelpers(root)
