@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"arid/cmd"
@@ -72,12 +73,30 @@ func (w *world) run(args ...string) (status int, stdout, stderr string) {
 
 func (w *world) runContext(ctx context.Context, args ...string) (status int, stdout, stderr string) {
 	w.t.Helper()
-	var out, err bytes.Buffer
+	var out, err stream
 	status = cmd.Main(ctx, &cmd.Process{
 		Args: append([]string{"arid"}, args...), Env: w.env, Dir: w.dir, UID: os.Getuid(),
 		Stdin: strings.NewReader(w.stdin), Stdout: &out, Stderr: &err, HTTP: w.http,
 	})
 	return status, out.String(), err.String()
+}
+
+// stream takes what arid and its hooks write, as a file would: both at once.
+type stream struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *stream) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+func (s *stream) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
 }
 
 // must runs a command line that has to end with this status.
