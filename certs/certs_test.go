@@ -10,12 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"math/big"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -262,6 +264,36 @@ func TestRenewalInTheSameSecondTakesTheNext(t *testing.T) {
 	if err := c.Switch(v); err != nil {
 		t.Errorf("switching to what is shown: %v", err)
 	}
+	same(t, "content", content(t, c), encoded(t, m))
+}
+
+// The last one made has the highest number, whatever the clock says and whatever
+// Prune has made free: by the number Prune tells which are the last.
+func TestVersionsHaveTheNumbersOfTheirOrder(t *testing.T) {
+	c, a := newCertificate(t), newAuthority(t)
+	c.store.Keep = 2
+	var before Material
+	for i, at := range []time.Time{start, start, start, start, start.Add(-time.Hour), start, start.Add(time.Hour)} {
+		m := a.material(t)
+		v := publish(t, c, at, m)
+		if err := c.Prune(v.ID); err != nil {
+			t.Fatal(err)
+		}
+		versions := list(t, c.file(versionsName))
+		same(t, fmt.Sprintf("the last of %d", i+1), versions[len(versions)-1], v.ID)
+		if i > 0 {
+			same(t, "versions", len(versions), 2)
+			same(t, "the one before", read(t, c.file(versionsName, versions[0], certName)), encoded(t, before)[certName])
+		}
+		before = m
+	}
+	same(t, "after an hour", list(t, c.file(versionsName))[1], strconv.FormatInt(start.Add(time.Hour).Unix(), 10))
+	// A number that no clock has shown is no reason to write nothing.
+	if err := os.Mkdir(c.file(versionsName, strconv.FormatInt(math.MaxInt64, 10)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	m := a.material(t)
+	publish(t, c, start.Add(2*time.Hour), m)
 	same(t, "content", content(t, c), encoded(t, m))
 }
 

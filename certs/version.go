@@ -43,8 +43,8 @@ type Version struct {
 const maxRaise = 100_000
 
 // Write puts a new set on disk whole, synced, without showing it. Its ID is the
-// second of start, or the next one that is free. After an error nothing is left
-// of it.
+// second of start, or the next one that is free and later than those of all versions
+// there are. After an error nothing is left of it.
 func (c *Certificate) Write(start time.Time, m Material) (*Version, error) {
 	content, err := m.encode()
 	if err != nil {
@@ -72,7 +72,11 @@ func (c *Certificate) write(dir *os.Root, start time.Time, content map[string][]
 		return nil, err
 	}
 	defer versions.Close()
-	id, err := claim(dir, versions, max(start.Unix(), 1), +1)
+	ids, err := versionIDs(dir)
+	if err != nil {
+		return nil, err
+	}
+	id, err := claim(dir, versions, max(start.Unix(), 1, newest(ids)+1), +1)
 	if err != nil {
 		return nil, err
 	}
@@ -152,6 +156,19 @@ func openVersions(a *access) (_ *os.Root, err error) {
 		return nil, err
 	}
 	return versions, nil
+}
+
+// maxID bounds what is taken for the time of a version, so that numbers are left.
+const maxID = 1 << 53
+
+// newest is the highest number of the IDs; 0 where there is none.
+func newest(ids []string) (highest int64) {
+	for _, id := range ids {
+		if n := number(id); n < maxID {
+			highest = max(highest, n)
+		}
+	}
+	return highest
 }
 
 // claim makes the empty directory of a version, from the second n on upward or

@@ -167,6 +167,12 @@ start_reader() {
 # showed before; and once one had changed, no other showed what it showed before:
 # there was one switch.
 end_reader() {
+  local lines
+  lines=$(wc -l <"$T/read.seen")
+  while [ "$(wc -l <"$T/read.seen")" -le $((lines + 400)) ]; do # all of them twice
+    kill -0 "$READER"
+    sleep 0.05
+  done
   : >"$T/read.enough"
   wait "$READER"
   sums "$1" >"$T/read.after"
