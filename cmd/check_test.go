@@ -1,6 +1,7 @@
 package cmd_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -20,6 +21,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	mdns "github.com/miekg/dns"
 )
 
 // serveTLS serves what choose says at an address of this host.
@@ -109,7 +112,7 @@ func TestCheck(t *testing.T) {
 		{"by name", both, "--name b.test", 0, []string{"for b.test"}, nil},
 		{"an older one", always(old), "--name a.test", 1,
 			[]string{": ANOTHER certificate than on disk\n", "SHA-256 " + fingerprint(old), "SHA-256 " + fingerprint(a), "\n  on disk  "},
-			[]string{"an older one of a.test, version " + oldID, "hint: has the server been told of the new one?"}},
+			[]string{"an older one of a.test, version " + oldID + "\n", "hint: has the server been told of the new one?"}},
 		{"one that is for another name", always(b), "--name a.test", 1, nil, []string{"it is the live certificate of b.test, which is not for a.test", "hint: does the server know"}},
 		{"a stranger's", always(stranger(t, "a.test")), "--name a.test", 1, []string{`from "`}, []string{"it is not on disk"}},
 		{"a stranger's with an odd name", always(stranger(t, "evil\x1b[2J.test")), "", 1, []string{`for evil\x1b[2j.test`}, []string{"it is not on disk"}},
@@ -219,13 +222,55 @@ func TestCheckWhereNobodyAnswers(t *testing.T) {
 	} {
 		w.must(tc.status, append([]string{"check"}, tc.targets...)...)
 	}
-	// A host with two addresses, and a server at one of them.
+	w.must(64, "check", "")
+}
+
+// A name that leads to two addresses, and a server at one of them: localhost is such.
+func TestCheckOfTwoAddresses(t *testing.T) {
+	w := newWorld(t)
+	w.signed("a.test")
+	resolveAll(t, "127.0.0.1", "127.0.0.2")
+	at := serveTLS(t, "127.0.0.1:0", func(string) *tls.Certificate { return w.loaded("a.test") })
 	_, port, _ := net.SplitHostPort(at)
-	if addresses, err := net.LookupHost("localhost"); err == nil && slices.Contains(addresses, "::1") && slices.Contains(addresses, "127.0.0.1") {
-		if _, talk := w.must(0, "check", "localhost:"+port); !strings.Contains(talk, "warning: localhost:"+port+": nobody answers at [::1]") {
-			t.Errorf("said %q", talk)
-		}
+	out, talk := w.must(0, "check", "a.test:"+port)
+	if !strings.HasPrefix(out, "a.test:"+port+" at 127.0.0.1: served as it is on disk\n") || talk != "arid: warning: a.test:"+port+": nobody answers at 127.0.0.2: connection refused\n" {
+		t.Errorf("printed %q, said %q", out, talk)
 	}
+	serveTLS(t, "127.0.0.2:"+port, func(string) *tls.Certificate { return stranger(t, "a.test") })
+	out, _ = w.must(1, "check", "a.test:"+port)
+	if !strings.Contains(out, " at 127.0.0.1: served as it is on disk\n") || !strings.Contains(out, " at 127.0.0.2: ANOTHER certificate than on disk\n") {
+		t.Errorf("printed %q", out)
+	}
+	if _, talk := w.must(75, "check", "a.test:1"); !strings.Contains(talk, "127.0.0.1: connection refused; 127.0.0.2: connection refused") {
+		t.Errorf("said %q", talk)
+	}
+}
+
+// resolveAll has every name of this process lead to these addresses.
+func resolveAll(t *testing.T, addresses ...string) {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &mdns.Server{PacketConn: conn, Handler: mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
+		m := new(mdns.Msg).SetReply(q)
+		for _, a := range addresses {
+			if q.Question[0].Qtype == mdns.TypeA {
+				m.Answer = append(m.Answer, &mdns.A{Hdr: mdns.RR_Header{Name: q.Question[0].Name, Rrtype: mdns.TypeA, Class: mdns.ClassINET}, A: net.ParseIP(a)})
+			}
+		}
+		_ = w.WriteMsg(m)
+	})}
+	go func() { _ = server.ActivateAndServe() }()
+	was := net.DefaultResolver
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", conn.LocalAddr().String())
+	}}
+	t.Cleanup(func() {
+		net.DefaultResolver = was
+		_ = server.Shutdown()
+	})
 }
 
 func TestCheckRefusesWhatMakesNoSense(t *testing.T) {
