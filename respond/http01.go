@@ -1,5 +1,3 @@
-// Package respond answers a CA's questions from directories that others fill:
-// http-01 from the folder of tokens that `arid sign` writes into.
 package respond
 
 import (
@@ -7,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"net"
 	"net/http"
@@ -32,15 +31,23 @@ const maxAnswer = 4096
 // nothing of the request. dir is opened for each request, so that it may be
 // made or replaced while the handler serves.
 func HTTP01(dir string) http.Handler {
+	return http01(dir, func(string, error) {})
+}
+
+// http01 is HTTP01 that tells which token was asked for, "" for none, and what
+// kept it from being answered.
+func http01(dir string, tell func(token string, err error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The path as it was sent: a token needs no escapes, so one that has
 		// some fails the grammar instead of being decoded into it.
 		token, under := strings.CutPrefix(r.URL.EscapedPath(), prefix)
 		if !under || !isToken(token) || (r.Method != http.MethodGet && r.Method != http.MethodHead) {
+			tell("", errNoChallenge)
 			http.Error(w, "not found", http.StatusNotFound)
 			return
 		}
 		answer, err := readToken(dir, token)
+		tell(token, err)
 		if err != nil {
 			http.Error(w, "not found", http.StatusNotFound)
 			return
@@ -50,6 +57,8 @@ func HTTP01(dir string) http.Handler {
 		w.Write(answer) // net/http leaves the body of a HEAD out
 	})
 }
+
+var errNoChallenge = errors.New("does not ask for a challenge")
 
 // isToken tells whether s is a challenge token as we accept it: base64url
 // without padding (RFC 8555 §8.3), 16 to 256 characters.
@@ -68,13 +77,22 @@ func isToken(s string) bool {
 }
 
 // readToken reads the regular file token in dir. It follows no symlink at that
-// name and never waits for a FIFO's writer.
+// name and never waits for a FIFO's writer. What is no fault of who asks is a
+// *DirError.
 func readToken(dir, token string) ([]byte, error) {
 	root, err := atomicfile.OpenDir(dir)
 	if err != nil {
-		return nil, err
+		return nil, &DirError{Type: "http-01", Name: token, Dir: dir, Err: err}
 	}
 	defer root.Close()
+	data, err := readIn(root, token)
+	if fault(err) {
+		return nil, &DirError{Type: "http-01", Name: token, Dir: dir, Err: err}
+	}
+	return data, err
+}
+
+func readIn(root *os.Root, token string) ([]byte, error) {
 	seen, err := root.Lstat(token)
 	if err != nil {
 		return nil, err
@@ -106,35 +124,48 @@ func readToken(dir, token string) ([]byte, error) {
 	return data, nil
 }
 
-// ServeHTTP01 answers http-01 on l from dir (see HTTP01) until ctx is done, then
-// closes l, gives open requests a second, and returns nil. Any other end of l is
-// returned as an error. Slow and large requests are cut off: 5 s for the
-// header, 8 KiB of it, 10 s for a whole request and 10 s for the answer.
+// ServeHTTP01 is Serve for http-01 alone, on one listener.
 func ServeHTTP01(ctx context.Context, l net.Listener, dir string) error {
+	return Serve(ctx, []net.Listener{l}, Options{HTTP: dir})
+}
+
+// http answers the one request that a connection is worth. Slow and large ones
+// are cut off: 5 s for the header, 8 KiB of it, 10 s for the request and 10 s for
+// the answer.
+func (r *responder) http(p *peer) (trouble error) {
+	// The handler has ended when the connection is closed, and that is waited for.
+	closed := &closing{peer: p, done: make(chan struct{})}
 	s := &http.Server{
-		Handler:                      HTTP01(dir),
+		Handler: http01(r.HTTP, func(token string, err error) {
+			trouble = r.toldHTTP(p, token, err)
+		}),
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is 404 as all else is
 		ReadHeaderTimeout:            5 * time.Second,
 		ReadTimeout:                  10 * time.Second,
 		WriteTimeout:                 10 * time.Second,
-		IdleTimeout:                  5 * time.Second,
 		MaxHeaderBytes:               8 << 10,
 		ErrorLog:                     log.New(io.Discard, "", 0), // peers' mistakes are no concern of ours
 	}
-	ended := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(ended)
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if s.Shutdown(last) != nil {
-			s.Close()
-		}
-	})
-	err := s.Serve(l)
-	if stop() { // l failed by itself
-		s.Close()
-		return fmt.Errorf("answer http-01 on %s: %w", l.Addr(), err)
+	s.SetKeepAlivesEnabled(false)
+	s.Serve(&single{conn: closed})
+	return trouble
+}
+
+// toldHTTP says what became of a request; what is no fault of the peer's is
+// returned.
+func (r *responder) toldHTTP(p *peer, token string, err error) error {
+	var ours *DirError
+	switch {
+	case err == nil:
+		r.tell(p, "http-01: answered %q", token)
+	case token == "":
+		r.tell(p, "http-01: refused: %v", err)
+	case errors.As(err, &ours):
+		return ours
+	case errors.Is(err, fs.ErrNotExist):
+		r.tell(p, "http-01: refused %q: there is no such token", token)
+	default:
+		r.tell(p, "http-01: refused %q: %v", token, err)
 	}
-	<-ended
 	return nil
 }

@@ -1,134 +1,156 @@
 package respond
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
+	"io"
+	"io/fs"
 	"net"
 	"slices"
-	"sync"
-	"time"
+	"syscall"
 
 	"arid/alpn"
-	"arid/internal/guard"
 )
 
-// maxHandshakes bounds the connections that are held at once. Others wait to be
-// accepted, the oldest first.
-const maxHandshakes = 256
-
-const (
-	helloTime     = 3 * time.Second  // for the ClientHello
-	handshakeTime = 10 * time.Second // for all of the handshake
-)
-
-// ServeTLSALPN01 answers tls-alpn-01 (RFC 8737) on l with the pairs that
-// alpn.Dir.Put writes into dir, until ctx is done; then it closes l, gives open
-// handshakes a second, and returns nil. Any other end of l is returned as an
-// error. Only clients that offer acme-tls/1 are answered, others get the alert
-// no_application_protocol; a server name without a pair, or none, gets
-// unrecognized_name. After the handshake the connection is closed. dir and pair
-// are opened for each one, so that they may be made or replaced meanwhile.
+// ServeTLSALPN01 is Serve for tls-alpn-01 alone, on one listener.
 func ServeTLSALPN01(ctx context.Context, l net.Listener, dir string) error {
-	defer l.Close()
-	stop := context.AfterFunc(ctx, func() { l.Close() }) // ends Accept
-	defer stop()
-	last, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
-	var open sync.WaitGroup
-	slots := make(chan struct{}, maxHandshakes)
-	bug := make(chan error, 1) // the first one; it does not end the others
-	var end error
-	for {
-		c, err := accept(ctx, l, slots)
-		if err != nil {
-			end = err
-			break
-		}
-		open.Go(func() {
-			defer func() { <-slots }()
-			err := guard.Run(func() error {
-				answer(last, c, dir)
-				return nil
-			})
-			if err != nil {
-				select {
-				case bug <- err:
-				default:
-				}
-			}
-		})
-	}
-	timer := time.AfterFunc(time.Second, cut)
-	defer timer.Stop()
-	open.Wait()
-	if ctx.Err() == nil { // l failed by itself
-		return fmt.Errorf("answer tls-alpn-01 on %s: %w", l.Addr(), end)
-	}
-	select {
-	case err := <-bug:
-		return err
+	return Serve(ctx, []net.Listener{l}, Options{ALPN: dir})
+}
+
+// Alerts (RFC 8446 §6).
+const (
+	unrecognizedName      = 112
+	noApplicationProtocol = 120
+)
+
+// tls answers a CA, and sends all others to the backend or away.
+func (r *responder) tls(ctx context.Context, p *peer) error {
+	h := readHello(ctx, p)
+	switch {
+	case h.gone:
+		r.tell(p, "refused: cut off before its ClientHello had come")
+	case h.info != nil && slices.Equal(h.info.SupportedProtos, []string{alpn.Protocol}):
+		return r.validate(ctx, p, h.info.ServerName)
+	case r.Backend != "":
+		return r.forward(ctx, p)
+	case h.info == nil:
+		p.Write(h.alert) // crypto/tls knows what is wrong
+		r.tell(p, "refused: no good ClientHello: %v", h.err)
 	default:
-		return nil
+		// crypto/tls would serve a client that offers no protocol at all.
+		refuse(p, noApplicationProtocol)
+		r.tell(p, "refused: offers %.200q, and %s alone is answered", h.info.SupportedProtos, alpn.Protocol)
 	}
+	return nil
 }
 
-// accept takes a slot and then a connection; what passes, too many open
-// files for one, it waits out.
-func accept(ctx context.Context, l net.Listener, slots chan struct{}) (net.Conn, error) {
-	select {
-	case slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		c, err := l.Accept()
-		var e interface{ Temporary() bool }
-		if err == nil || ctx.Err() != nil || !errors.As(err, &e) || !e.Temporary() {
-			return c, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(pause):
-		}
-	}
+// hello is what a TLS client said first.
+type hello struct {
+	info  *tls.ClientHelloInfo // nil: nothing that crypto/tls understands
+	err   error                // why
+	alert []byte               // what it says to that
+	gone  bool                 // the client was cut off before it had said it all
 }
 
-// answer does one handshake. What peers do wrong is no concern of ours.
-func answer(ctx context.Context, c net.Conn, dir string) {
-	defer c.Close()
-	begin := time.Now()
-	c.SetDeadline(begin.Add(helloTime))
-	s := tls.Server(c, &tls.Config{
+var errRead = errors.New("read")
+
+// readHello reads ahead only: the ClientHello can be read again, or handed on.
+func readHello(ctx context.Context, p *peer) hello {
+	var h hello
+	ahead := &lookahead{peer: p}
+	server := tls.Server(ahead, &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			c.SetDeadline(begin.Add(handshakeTime))
-			if !slices.Contains(hello.SupportedProtos, alpn.Protocol) {
-				return nil, refuse(c)
-			}
-			return config(dir, hello.ServerName), nil
+		GetConfigForClient: func(info *tls.ClientHelloInfo) (*tls.Config, error) {
+			h.info = info
+			return nil, errRead
 		},
 	})
-	if s.HandshakeContext(ctx) == nil {
-		s.Close() // tells the peer
+	h.err = server.HandshakeContext(ctx)
+	h.alert = ahead.said.Bytes()
+	h.gone = ahead.err != nil && ahead.err != io.EOF && ahead.err != bufio.ErrBufferFull
+	return h
+}
+
+// lookahead reads what comes without taking it, maxHello bytes at most, and keeps
+// what is said.
+type lookahead struct {
+	*peer
+	at   int
+	err  error
+	said bytes.Buffer
+}
+
+func (l *lookahead) Read(b []byte) (int, error) {
+	if _, l.err = l.ahead.Peek(l.at + 1); l.err != nil {
+		return 0, l.err
 	}
+	got, err := l.ahead.Peek(l.ahead.Buffered())
+	n := copy(b, got[l.at:])
+	l.at += n
+	return n, err
 }
 
-// refuse sends the alert no_application_protocol (RFC 7301 §3.2). crypto/tls
-// has none for a client that offers no protocol at all: it would be served.
-func refuse(c net.Conn) error {
-	const alert, fatal, noApplicationProtocol = 21, 2, 120
-	c.Write([]byte{alert, 3, 3, 0, 2, fatal, noApplicationProtocol})
-	c.Close() // before crypto/tls sends its own, internal_error
-	return errors.New("acme-tls/1 is not offered")
+func (l *lookahead) Write(b []byte) (int, error) { return l.said.Write(b) }
+func (l *lookahead) Close() error                { return nil }
+
+// refuse sends one fatal alert; the connection is closed after it.
+func refuse(c net.Conn, description byte) {
+	const alert, fatal = 21, 2
+	c.Write([]byte{alert, 3, 3, 0, 2, fatal, description})
 }
 
-// config is for one handshake. Without a certificate in it crypto/tls sends the
-// alert unrecognized_name.
-func config(dir, serverName string) *tls.Config {
-	c := &tls.Config{
+// validate does the handshake with somebody who offers acme-tls/1 alone, as a CA
+// must (RFC 8737 §3).
+func (r *responder) validate(ctx context.Context, p *peer, serverName string) error {
+	if serverName == "" {
+		refuse(p, unrecognizedName)
+		r.tell(p, "tls-alpn-01: refused: asks for no name")
+		return nil
+	}
+	pair, err := readPair(r.ALPN, serverName)
+	if err != nil && r.Fallback == nil {
+		refuse(p, unrecognizedName)
+		return r.noPair(p, serverName, err)
+	}
+	if err != nil {
+		pair = r.Fallback
+	}
+	p.SetDeadline(p.begin.Add(handshakeTime))
+	s := tls.Server(p, config(pair))
+	switch shakeErr := s.HandshakeContext(ctx); {
+	case shakeErr != nil:
+		r.tell(p, "tls-alpn-01: %q was shown its certificate, and ended: %v", serverName, shakeErr)
+	case err != nil:
+		s.Close() // tells the peer
+		return r.noPair(p, serverName, err)
+	default:
+		s.Close()
+		r.tell(p, "tls-alpn-01: answered %q", serverName)
+	}
+	return nil
+}
+
+// noPair says why there is no pair; what is no fault of the peer's is returned.
+func (r *responder) noPair(p *peer, serverName string, err error) error {
+	var ours *DirError
+	switch {
+	case errors.As(err, &ours):
+		return ours
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENAMETOOLONG):
+		r.tell(p, "tls-alpn-01: refused %.255q: there is no pair for it", serverName)
+	default:
+		r.tell(p, "tls-alpn-01: refused: %v", err)
+	}
+	return nil
+}
+
+// config is for one handshake.
+func config(pair *tls.Certificate) *tls.Config {
+	return &tls.Config{
+		Certificates:           []tls.Certificate{*pair},
 		MinVersion:             tls.VersionTLS12,
 		NextProtos:             []string{alpn.Protocol},
 		SessionTicketsDisabled: true,
@@ -138,17 +160,18 @@ func config(dir, serverName string) *tls.Config {
 			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
 	}
-	if pair, err := readPair(dir, serverName); err == nil {
-		c.Certificates = []tls.Certificate{*pair}
-	}
-	return c
 }
 
+// readPair reads the pair for a name. What is no fault of who asks is a *DirError.
 func readPair(dir, serverName string) (*tls.Certificate, error) {
 	d, err := alpn.Open(dir)
 	if err != nil {
-		return nil, err
+		return nil, &DirError{Type: "tls-alpn-01", Name: serverName, Dir: dir, Err: err}
 	}
 	defer d.Close()
-	return d.Pair(serverName)
+	pair, err := d.Pair(serverName)
+	if fault(err) {
+		return nil, &DirError{Type: "tls-alpn-01", Name: serverName, Dir: dir, Err: err, More: "the certificate is " + d.Modes(serverName)}
+	}
+	return pair, err
 }

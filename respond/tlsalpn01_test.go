@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -75,7 +76,9 @@ func TestServeTLSALPN01(t *testing.T) {
 		{"IPv4", as("1.0.0.127.in-addr.arpa", "acme-tls/1"), ""},
 		{"IPv6 loopback", as(alpn.ServerName("::1"), "acme-tls/1"), ""},
 		{"IPv6", as(alpn.ServerName("2001:db8::1"), "acme-tls/1"), ""},
-		{"a CA that offers more", as("example.org", "h2", "acme-tls/1"), ""},
+		{"more than a CA may offer", as("example.org", "h2", "acme-tls/1"), noProtocol},
+		{"more after it", as("example.org", "acme-tls/1", "h2"), noProtocol},
+		{"it twice", as("example.org", "acme-tls/1", "acme-tls/1"), noProtocol},
 		{"h2", as("example.org", "h2"), noProtocol},
 		{"http/1.1", as("example.org", "http/1.1"), noProtocol},
 		{"a protocol with a longer name", as("example.org", "acme-tls/1.1"), noProtocol},
@@ -387,26 +390,44 @@ type halfDuplex struct{ net.Conn }
 func (h halfDuplex) Read([]byte) (int, error) { return 0, io.EOF }
 func (h halfDuplex) Close() error             { return nil }
 
-func TestServeTLSALPN01HoldsSoManyAndNoMore(t *testing.T) {
+// However many connect and are silent, there is room for one more.
+func TestTheOldestMakesRoom(t *testing.T) {
+	dir := alpnDir(t, "example.org")
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		l := newPipes()
 		ended := make(chan error, 1)
-		go func() { ended <- ServeTLSALPN01(ctx, l, t.TempDir()) }()
-		fill := func() (held int) {
-			for held <= maxHandshakes && l.dial() != nil {
-				held++
-			}
-			return held
+		var told []string
+		go func() {
+			ended <- Serve(ctx, []net.Listener{l}, Options{ALPN: dir, Tell: func(text string, trouble error) {
+				if trouble != nil {
+					told = append(told, text)
+				}
+			}})
+		}()
+		answers, _ := limits()
+		var silent []net.Conn
+		for range 2 * answers {
+			silent = append(silent, l.dial())
 		}
-		for range 2 {
-			if held := fill(); held != maxHandshakes {
-				t.Errorf("%d connections, want %d", held, maxHandshakes)
+		synctest.Wait()
+		for i, c := range silent {
+			c.SetReadDeadline(time.Now().Add(time.Nanosecond))
+			_, err := c.Read(make([]byte, 1))
+			if closed := err == io.EOF; closed != (i < answers) {
+				t.Fatalf("connection %d of %d, %d may be held: %v", i, len(silent), answers, err)
 			}
-			time.Sleep(3 * time.Second) // they are cut off
 		}
-		// Full once more: the end does not wait for them.
-		fill()
+		client := tls.Client(l.dial(), as("example.org", "acme-tls/1"))
+		if err := client.Handshake(); err != nil {
+			t.Error(err)
+		}
+		client.Close()
+		if want := []string{fmt.Sprintf("%d connections wait to be told apart; the oldest are cut off", answers)}; !slices.Equal(told, want) {
+			t.Errorf("told %q", told)
+		}
+		// Those who are silent at the end are waited for, but not for long.
+		l.dial()
 		begin := time.Now()
 		cancel()
 		if err := <-ended; err != nil || time.Since(begin) != time.Second {

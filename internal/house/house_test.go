@@ -29,17 +29,19 @@ const module = "arid"
 
 // outside names the modules as the rank table does.
 var outside = map[string]string{
-	"cobra":       "github.com/spf13/cobra",
-	"color":       "github.com/fatih/color",
-	"go-jose":     "github.com/go-jose/go-jose/v4",
-	"miekg/dns":   "github.com/miekg/dns",
-	"mvdan.cc/sh": "mvdan.cc/sh/v3",
-	"pflag":       "github.com/spf13/pflag",
-	"pebble":      "github.com/letsencrypt/pebble/v2",
-	"x/crypto":    "golang.org/x/crypto",
-	"x/net":       "golang.org/x/net",
-	"x/sys":       "golang.org/x/sys",
-	"x/term":      "golang.org/x/term",
+	"cobra":         "github.com/spf13/cobra",
+	"color":         "github.com/fatih/color",
+	"go-jose":       "github.com/go-jose/go-jose/v4",
+	"go-proxyproto": "github.com/pires/go-proxyproto",
+	"go-systemd":    "github.com/coreos/go-systemd/v22",
+	"miekg/dns":     "github.com/miekg/dns",
+	"mvdan.cc/sh":   "mvdan.cc/sh/v3",
+	"pflag":         "github.com/spf13/pflag",
+	"pebble":        "github.com/letsencrypt/pebble/v2",
+	"x/crypto":      "golang.org/x/crypto",
+	"x/net":         "golang.org/x/net",
+	"x/sys":         "golang.org/x/sys",
+	"x/term":        "golang.org/x/term",
 }
 
 const (
