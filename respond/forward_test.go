@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/pires/go-proxyproto"
+
+	"arid/internal/guard"
 )
 
 // What is no challenge arrives as it was sent, in whatever pieces.
@@ -659,3 +661,29 @@ func TestFindUser(t *testing.T) {
 		}
 	}
 }
+
+// The bug of one connection is told at once, and once more at the end; the others go on.
+func TestABugEndsOneConnection(t *testing.T) {
+	l := newPipes()
+	ctx, cancel := context.WithCancel(t.Context())
+	var told notes
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Serve(ctx, []net.Listener{l}, Options{ALPN: "/nonexistent", Tell: told.tell})
+	}()
+	l.peers <- &broken{}
+	here, there := net.Pipe()
+	l.peers <- there
+	here.Close()
+	cancel()
+	var bug *guard.Panic
+	if err := <-ended; !errors.As(err, &bug) || told.String() != "a bug in arid: broken" {
+		t.Errorf("%v, told %q", err, told.String())
+	}
+}
+
+// broken is a connection that panics.
+type broken struct{ net.Conn }
+
+func (*broken) RemoteAddr() net.Addr { panic("broken") }
+func (*broken) Close() error         { return nil }

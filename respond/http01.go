@@ -98,7 +98,7 @@ func readIn(root *os.Root, token string) ([]byte, error) {
 		return nil, err
 	}
 	if !seen.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
+		return nil, &fs.PathError{Op: "read", Path: token, Err: atomicfile.ErrNotRegular}
 	}
 	f, err := root.OpenFile(token, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {

@@ -147,6 +147,7 @@ func (r *responder) listen(ctx, last context.Context, l net.Listener) error {
 				return nil
 			})
 			if err != nil {
+				r.trouble(err)
 				select {
 				case r.bug <- err:
 				default:
@@ -337,5 +338,5 @@ type CrowdError struct {
 }
 
 func (e *CrowdError) Error() string {
-	return fmt.Sprintf("%d connections wait to be told apart; the oldest are cut off", e.Held)
+	return fmt.Sprintf("%d connections at once are silent or unfinished, which is the limit; as more come, the oldest are cut off", e.Held)
 }

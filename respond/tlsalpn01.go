@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -42,7 +43,7 @@ func (r *responder) tls(ctx context.Context, p *peer) error {
 	default:
 		// crypto/tls would serve a client that offers no protocol at all.
 		refuse(p, noApplicationProtocol)
-		r.tell(p, "refused: offers %.200q, and %s alone is answered", h.info.SupportedProtos, alpn.Protocol)
+		r.tell(p, "refused: offers %.200s, and %s alone is answered", fmt.Sprintf("%q", h.info.SupportedProtos), alpn.Protocol)
 	}
 	return nil
 }

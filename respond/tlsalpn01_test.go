@@ -423,7 +423,7 @@ func TestTheOldestMakesRoom(t *testing.T) {
 			t.Error(err)
 		}
 		client.Close()
-		if want := []string{fmt.Sprintf("%d connections wait to be told apart; the oldest are cut off", answers)}; !slices.Equal(told, want) {
+		if want := []string{fmt.Sprintf("%d connections at once are silent or unfinished, which is the limit; as more come, the oldest are cut off", answers)}; !slices.Equal(told, want) {
 			t.Errorf("told %q", told)
 		}
 		// Those who are silent at the end are waited for, but not for long.

@@ -220,7 +220,7 @@ V6_LOOPBACK=1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.
   issue slow.example.test 127.0.0.1 ::1
   [ "$(find "/proc/$STARTED/fd" -mindepth 1 | wc -l)" -lt 100 ]
   # Said once, for whoever wonders.
-  [ "$(cat respond.log)" = "arid: warning: 12 connections wait to be told apart; the oldest are cut off" ] || fail "$(cat respond.log)"
+  [ "$(cat respond.log)" = "arid: warning: 12 connections at once are silent or unfinished, which is the limit; as more come, the oldest are cut off" ] || fail "$(cat respond.log)"
 }
 
 @test "root is given up once it listens, and what cannot be read is said with what would mend it" {
