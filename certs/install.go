@@ -196,12 +196,17 @@ func (in *Installation) install(ctx context.Context) error {
 		return err
 	}
 	for _, p := range fresh {
-		if err := p.dir.Rename(p.temp(), p.name); err != nil {
-			_ = in.putBack(fresh)
-			return err
+		if err = p.dir.Rename(p.temp(), p.name); err != nil {
+			break
 		}
 	}
-	return in.sync(fresh)
+	if err == nil {
+		err = in.sync(fresh)
+	}
+	if err != nil {
+		_ = in.putBack(fresh)
+	}
+	return err
 }
 
 // openPlaces opens the directories, each once.

@@ -581,8 +581,7 @@ func (d *deployment) goBack(ctx context.Context, told bool, failure error) error
 	if d.json {
 		for _, i := range d.changed() {
 			o := d.object(i, resultRestored)
-			o.troubleJSON = troubleOf(failed)
-			o.Status = statusDeploy
+			o.Status, o.Error, o.Hints = statusDeploy, failed.Error(), hints(failed)
 			_ = d.emit(o) // a broken stdout is known to report
 		}
 	}
@@ -647,5 +646,7 @@ type installJSON struct {
 	Parts    []string `json:"parts"`
 	Result   string   `json:"result"`
 	NotAfter string   `json:"not_after"`
-	troubleJSON
+	Status   int      `json:"status"`
+	Error    string   `json:"error,omitempty"`
+	Hints    []string `json:"hints,omitempty"`
 }
