@@ -1,6 +1,7 @@
 # make        ./arid
 # make demo   whole issuances on this machine, offline, by all three challenges; leaves nothing behind
 # make test   everything; on Debian, as root, it installs what it needs
+# make servers certificates into every server that examples/hooks has a hook for; `make test` has two of them
 # make stress killed, and the disk failing, at every call; a hundred at once; a year of outages: figures
 # make bench  what certificates cost, beside other clients; QUICK=1 for a first look
 # make clean
@@ -32,6 +33,11 @@ stress: test-tools
 	@tests/setup.sh
 	ARID_TEST_ALL=1 go test -count=1 -timeout 60m -v -run '$(STRESS)' ./certs ./cmd ./renew | grep -E '^ *(---|ok|FAIL|[a-z_]+_test.go:)' | grep -v 'disturbed at'
 
+servers: test-tools
+	@tests/setup.sh
+	@tests/setup.sh $$(cat tests/servers/packages)
+	bats --print-output-on-failure tests/servers
+
 # BENCH takes flags, such as BENCH="--case one,five --client arid,lego".
 bench: test-tools
 	@tests/bench/setup.sh
@@ -41,4 +47,4 @@ bench: test-tools
 clean:
 	rm -rf arid build
 
-.PHONY: all test-tools demo test stress bench clean
+.PHONY: all test-tools demo test servers stress bench clean
