@@ -46,7 +46,6 @@ func (a *app) accountSubcommand(word, short, long string, do func(*cobra.Command
 		RunE:  func(c *cobra.Command, _ []string) error { return do(c) },
 	}
 	caFlags(c)
-	a.traceFlag(c)
 	return c
 }
 

@@ -57,7 +57,7 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 	for _, w := range a.settings.Warnings()[told:] {
 		a.report.Warning(w)
 	}
-	if err := a.openTrace(url); err != nil {
+	if err := a.traceCA(url); err != nil {
 		return nil, err
 	}
 	curl := a.curl()

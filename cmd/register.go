@@ -28,7 +28,6 @@ has been done before, it prints the account's URL and asks nobody.`,
 	}
 	f.add(c)
 	caFlags(c)
-	a.traceFlag(c)
 	return c
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"arid/acme"
 	"arid/certs"
 	"arid/issue"
 	"arid/rehearse"
@@ -89,13 +90,20 @@ func (a *app) rehearse(c *cobra.Command, f *rehearseFlags, words []string) (err 
 	if err != nil {
 		return err
 	}
+	if err := a.traceCA(""); err != nil {
+		return err
+	}
 	a.report.Explain("rehearse", "a CA is started inside this process; your real CA hears nothing of this")
 	updater, err := a.updater()
 	if err != nil {
 		return err
 	}
 	options := rehearse.CAOptions{HTTPPort: f.httpPort, TLSPort: f.tlsPort, DNS: f.dns, Key: updater.Key, Profile: r.Profile, Strict: true}
-	result, err := rehearse.Run(c.Context(), options, room, r)
+	var trace func(acme.Exchange)
+	if a.trace != nil {
+		trace = a.trace.exchange
+	}
+	result, err := rehearse.Run(c.Context(), options, room, r, trace)
 	switch {
 	case a.json:
 		err = a.emitRehearsed(r, result, err, kept)

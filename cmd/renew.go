@@ -59,7 +59,6 @@ nothing where nothing is due: this is what cron runs.`,
 	flags.DurationVar(&f.jitter, "jitter", 0, "wait up to `DURATION` first, a random time")
 	f.orderFlags.add(c)
 	caFlags(c)
-	a.traceFlag(c)
 	settingFlags(c, slices.Concat(validateSettings, dnsSettings, orderSettings, []string{"DOMAINS_TXT", "PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS", "PARALLEL"})...)
 	return c
 }

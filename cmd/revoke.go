@@ -56,7 +56,6 @@ certificate's own private key: then no account is needed.`,
 	c.Flags().StringVar(&f.reason, "reason", "", "`WORD`: "+strings.Join(slices.Sorted(maps.Keys(reasons)), ", "))
 	c.Flags().StringVar(&f.key, "key", "", "sign with the certificate's private key in `FILE`")
 	caFlags(c)
-	a.traceFlag(c)
 	settingFlags(c, "CERTDIR")
 	c.Flags().Lookup("out").Usage = "look for NAME in `DIR` instead of CERTDIR"
 	_ = c.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(slices.Sorted(maps.Keys(reasons)), cobra.ShellCompDirectiveNoFileComp))

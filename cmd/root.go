@@ -68,6 +68,7 @@ func (a *app) root() *cobra.Command {
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "say errors only")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say every step")
 	flags.BoolVar(&a.json, "json", false, "print JSON on stdout, one object on a line")
+	flags.StringVar(&a.traceFile, "trace", "", "append a line of JSON for each request and hook call to `FILE`, without secrets")
 	flags.StringVar(&a.color, "color", "auto", "colour `WHEN`: auto, always, never")
 	root.PersistentPreRunE = func(c *cobra.Command, args []string) error {
 		if a.color != "auto" && a.color != "always" && a.color != "never" {
@@ -77,7 +78,7 @@ func (a *app) root() *cobra.Command {
 			Out: a.Stdout, Err: a.Stderr, Env: a.Env,
 			Color: a.color, Quiet: a.quiet, Verbose: a.verbose,
 		})
-		return nil
+		return a.openTrace()
 	}
 
 	root.AddCommand(a.installCommand(), a.checkCommand(), a.promoteCommand())

@@ -52,7 +52,6 @@ With --csr the chain goes to stdout and nothing is kept.`,
 	flags.BoolVarP(&f.force, "force", "x", false, "order anew even if it is not due")
 	f.orderFlags.add(c)
 	caFlags(c)
-	a.traceFlag(c)
 	settingFlags(c, slices.Concat(validateSettings, dnsSettings, orderSettings, []string{"PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS"})...)
 	return c
 }

@@ -14,17 +14,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"arid/acme"
 	"arid/hooks"
 )
-
-// traceFlag gives a command that talks to a CA the flag --trace.
-func (a *app) traceFlag(c *cobra.Command) {
-	c.Flags().StringVar(&a.traceFile, "trace", "", "append a line of JSON for each request and hook call to `FILE`, without secrets")
-}
 
 // tracer writes what --trace asks for, a line of JSON each, to be pasted into a bug
 // report. It is safe for concurrent use.
@@ -34,6 +28,7 @@ type tracer struct {
 
 	mu     sync.Mutex
 	file   *os.File
+	headed bool  // the first line is written
 	broken error // the first failed write; nothing is written after it
 }
 
@@ -44,7 +39,7 @@ type traceHead struct {
 	Arid     string `json:"arid"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
-	CA       string `json:"ca"`
+	CA       string `json:"ca,omitempty"`
 }
 
 // traceRequest is an HTTP request and its reply.
@@ -80,12 +75,12 @@ type traceHook struct {
 	Error     string  `json:"error,omitempty"`
 }
 
-// openTrace opens the file of --trace, before anything is sent to the CA.
-func (a *app) openTrace(ca string) error {
-	switch {
-	case a.traceFile == "" || a.trace != nil:
+// openTrace opens the file of --trace, before anything else is done.
+func (a *app) openTrace() error {
+	switch a.traceFile {
+	case "":
 		return nil
-	case a.traceFile == "-":
+	case "-":
 		return &usageError{what: "--trace: \"-\" is no file", hint: "stdout is for the product and stderr for talk; /dev/stderr would mix the trace with that"}
 	}
 	path := a.abs(a.traceFile)
@@ -98,14 +93,33 @@ func (a *app) openTrace(ca string) error {
 	if err != nil {
 		return fmt.Errorf("--trace: %w", err)
 	}
-	a.trace = &tracer{file: file, hide: strings.NewReplacer(), warn: func(string) {}}
+	a.trace = &tracer{file: file, hide: strings.NewReplacer(), warn: a.report.Warning}
+	return nil
+}
+
+// traceCA writes the first line of a run that may ask a CA. What cannot be written
+// ends it before that.
+func (a *app) traceCA(ca string) error {
+	if a.trace == nil {
+		return nil
+	}
 	if kid := a.settings.Value("EAB_KID"); kid != "" {
 		a.trace.hide = strings.NewReplacer(kid, "…")
 	}
-	a.trace.write(traceHead{Schema: 1, Time: traceTime(time.Now()), Arid: version, Go: runtime.Version(),
-		Platform: runtime.GOOS + "/" + runtime.GOARCH, CA: ca})
+	a.trace.warn = func(string) {} // it is told as an error
+	a.trace.begin(ca)
 	a.trace.warn = a.report.Warning
 	return a.trace.broken
+}
+
+// begin writes the first line of a run, once.
+func (t *tracer) begin(ca string) {
+	if t.headed {
+		return
+	}
+	t.headed = true
+	t.write(traceHead{Schema: 1, Time: traceTime(time.Now()), Arid: version, Go: runtime.Version(),
+		Platform: runtime.GOOS + "/" + runtime.GOARCH, CA: ca})
 }
 
 // othersWriteIn says whether somebody else could put a link into the directory.
@@ -194,6 +208,7 @@ func (t *tracer) close() error {
 	if t == nil {
 		return nil
 	}
+	t.begin("")
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	err := t.file.Close()

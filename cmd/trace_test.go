@@ -212,6 +212,21 @@ func TestATraceOfEveryCommandThatTalksToACA(t *testing.T) {
 	next("key change", "200", "account", "rollover")
 	next("revocation", "200", "revoke", "a.test")
 	next("account deactivation", "200", "account", "deactivate", "--yes")
+	next("finalize", "200", "rehearse", "a.test")
+}
+
+func TestATraceOfACommandThatAsksNobody(t *testing.T) {
+	w := newWorld(t)
+	file := filepath.Join(w.dir, "trace")
+	w.must(0, "version", "--trace", file)
+	lines := traced(t, file)
+	if len(lines) != 1 || lines[0]["ca"] != nil {
+		t.Errorf("%v", lines)
+	}
+	has(t, lines[0], map[string]any{"arid": "dev"})
+	if _, talk := w.must(74, "version", "--trace", "/dev/full"); strings.Count(talk, "--trace: write /dev/full") != 1 {
+		t.Errorf("%q", talk)
+	}
 }
 
 func TestATraceOfWhatLiesBesideTheCA(t *testing.T) {

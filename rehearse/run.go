@@ -22,8 +22,8 @@ import (
 // the request needs, arid itself answers it, from the request's directory. The
 // request's DNS and Prober are those of the CA; updates and hooks are led to the
 // CA's own DNS, where it has one. The account is made under dir. The result's
-// chain has been verified up to the CA's root.
-func Run(ctx context.Context, o CAOptions, dir string, r *issue.Request) (*issue.Result, error) {
+// chain has been verified up to the CA's root. trace is told of every request; it may be nil.
+func Run(ctx context.Context, o CAOptions, dir string, r *issue.Request, trace func(acme.Exchange)) (*issue.Result, error) {
 	stop, err := startAnswers(ctx, &o, r)
 	defer stop()
 	if err != nil {
@@ -42,7 +42,7 @@ func Run(ctx context.Context, o CAOptions, dir string, r *issue.Request) (*issue
 	useNetwork(r, ca, o)
 	transport := acme.NewTransport(acme.TransportOptions{Roots: ca.Transport()})
 	defer transport.CloseIdleConnections()
-	if r.Client, err = acme.New(r.CA, acme.Options{HTTP: &http.Client{Transport: transport}, UserAgent: "arid-rehearse"}); err != nil {
+	if r.Client, err = acme.New(r.CA, acme.Options{HTTP: &http.Client{Transport: transport}, UserAgent: "arid-rehearse", Trace: trace}); err != nil {
 		return nil, err
 	}
 	result, err := issue.Sign(ctx, r)

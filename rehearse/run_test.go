@@ -33,7 +33,7 @@ echo $do $record >>"$OUT"
 `)
 	r.Names = []string{"example.test", "*.example.test"}
 	r.Types = types(t, challenge.DNS01)
-	result, err := Run(t.Context(), CAOptions{Strict: true}, t.TempDir(), r)
+	result, err := Run(t.Context(), CAOptions{Strict: true}, t.TempDir(), r, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestRunDoesItAll(t *testing.T) {
 	r.DNSWait = 10 * time.Second
 	var logged []string
 	o := CAOptions{Strict: true, Key: key, Log: func(line string) { logged = append(logged, line) }}
-	if _, err := Run(t.Context(), o, t.TempDir(), r); err != nil {
+	if _, err := Run(t.Context(), o, t.TempDir(), r, nil); err != nil {
 		t.Fatal(err)
 	}
 	const update = "DNS: update of 2 records: NOERROR"
@@ -87,7 +87,7 @@ func TestRunAnswersAtLoopbackAddresses(t *testing.T) {
 		r, _ := request(t, "")
 		r.Names = []string{"::1", "127.0.0.1", "example.test"}
 		r.Types, r.WellKnown, r.ALPNDir = types(t, typ), t.TempDir(), t.TempDir()
-		if _, err := Run(t.Context(), CAOptions{Strict: true}, t.TempDir(), r); err != nil {
+		if _, err := Run(t.Context(), CAOptions{Strict: true}, t.TempDir(), r, nil); err != nil {
 			t.Errorf("%s: %v", typ, err)
 		}
 	}
@@ -125,7 +125,7 @@ func TestRunAsksTheUsersOwnWebServer(t *testing.T) {
 	r.Names = []string{"example.test"}
 	r.Types, r.WellKnown = types(t, challenge.HTTP01), t.TempDir()
 	var failed *issue.ValidationError
-	if _, err := Run(t.Context(), CAOptions{Strict: true, HTTPPort: 1}, t.TempDir(), r); !errors.As(err, &failed) {
+	if _, err := Run(t.Context(), CAOptions{Strict: true, HTTPPort: 1}, t.TempDir(), r, nil); !errors.As(err, &failed) {
 		t.Errorf("nobody is at port 1, and yet: %v", err)
 	}
 }
@@ -176,7 +176,7 @@ func TestAHookKeepsTheUsersOwnServer(t *testing.T) {
 	_, server := startNames(t, nil)
 	r.Names = []string{"example.test"}
 	r.Types = types(t, challenge.DNS01)
-	if _, err := Run(t.Context(), CAOptions{Strict: true, DNS: server}, t.TempDir(), r); err == nil {
+	if _, err := Run(t.Context(), CAOptions{Strict: true, DNS: server}, t.TempDir(), r, nil); err == nil {
 		t.Error("the hook failed, the run did not")
 	}
 	if got, _ := os.ReadFile(out); !strings.HasPrefix(string(got), "ns.example.net|\n") {
