@@ -43,7 +43,7 @@ func hints(err error) (lines []string) {
 		lines = append(lines, "if you agree to them, say --accept-terms")
 	}
 	if is[*issue.DeployError](err) && !is[*rehearsalError](err) {
-		lines = append(lines, "the certificate is issued all the same; the next run repeats what failed")
+		lines = append(lines, "the certificate is issued all the same; a later run repeats what failed, and arid renew --redeploy NAME does it now")
 	}
 	switch link := explanation(problem); {
 	case problem != nil && problem.Short() == "userActionRequired" && problem.Instance != "": // RFC 8555 §7.3.3

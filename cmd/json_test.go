@@ -114,7 +114,7 @@ func TestSignJSON(t *testing.T) {
 	}
 	hook := w.file("hook", "#!/bin/sh\necho from the hook\n[ $1 != deploy_cert ]\n", 0o700)
 	out, _ = w.must(10, "sign", "--json", "-x", "-k", hook, "a.test", "b.test")
-	has(t, one(t, out), map[string]any{"result": "issued", "status": 10, "error": words("deploy_cert: exit status 1$"), "hints": words("the next run repeats")})
+	has(t, one(t, out), map[string]any{"result": "issued", "status": 10, "error": words("deploy_cert: exit status 1$"), "hints": words("a later run repeats")})
 	w.later()
 	w.env = append(w.env, "ARID_HOOK="+w.file("hook", "#!/bin/sh\n", 0o700))
 	out, _ = w.must(0, "sign", "--json", "a.test", "b.test")

@@ -170,3 +170,19 @@ func TestWhatIsWrongWithAllIsToldOnce(t *testing.T) {
 		t.Errorf("%q", talk)
 	}
 }
+
+// What root wrote into the tree of a user, that user's dehydrated could not go on with.
+func TestAConfigOfAnotherUser(t *testing.T) {
+	w := newWorld(t)
+	w.domains("a.test")
+	w.env = append(w.env, "ARID_CONFIG="+w.file("config", "DEHYDRATED_USER=nobody\n", 0o600))
+	for _, words := range [][]string{{"sign", "--accept-terms", "a.test"}, {"renew"}} {
+		_, talk := w.must(78, words...)
+		if !strings.Contains(talk, "the config is for that user") || !strings.Contains(talk, "sudo -u nobody arid …") {
+			t.Errorf("%v: %q", words, talk)
+		}
+	}
+	if n := len(w.ca.Requests()); n > 0 {
+		t.Errorf("%d requests", n)
+	}
+}

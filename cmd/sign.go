@@ -70,6 +70,9 @@ func (a *app) sign(c *cobra.Command, f *signFlags, words []string) error {
 	if err := a.load(c, word, f.registrationFlags.settings()); err != nil {
 		return err
 	}
+	if err := a.rightUser(); err != nil {
+		return err
+	}
 	authority, err := a.openCA(c.Context())
 	if err != nil {
 		return err
