@@ -51,8 +51,26 @@ as_user() {
   return "$status"
 }
 
-# Counts what bats says of each test as it comes by.
+# bats_file FILE: what bats says of it, when it is done, not mixed with what it says of others.
+bats_file() {
+  local log status
+  log=$(mktemp) || return
+  TEST_BUILT=1 bats --tap --print-output-on-failure "$1" >"$log" 2>&1
+  status=$?
+  {
+    flock 9
+    printf '# %s\n' "$1"
+    cat "$log"
+  } 9<tests/run.sh
+  rm -f "$log"
+  [ "$status" -eq 0 ]
+}
+export -f bats_file
+
+# Two files at a time, since much of their time is waiting, each in a lane of its own
+# (tests/tools/freeports). Counts what bats says of each test as it comes by.
 bats_run() {
+  make -s test-tools || return
   local line status passed=0 failures=0 left=0
   while IFS= read -r line; do
     printf '%s\n' "$line"
@@ -61,7 +79,8 @@ bats_run() {
       "ok "*" # skip"*) skipped+=("$line") left=$((left + 1)) ;;
       "ok "*) passed=$((passed + 1)) ;;
     esac
-  done < <(bats --tap --print-output-on-failure tests/bats 2>&1)
+  # shellcheck disable=SC2016  # the inner shell expands it
+  done < <(printf '%s\n' "$@" | xargs -n 1 -P 2 --process-slot-var=TEST_LANE bash -c 'bats_file "$1"' bats_file)
   wait $!
   status=$?
   bats_result="$passed passed, $failures failed"
@@ -76,7 +95,7 @@ step "go vet" go vet ./...
 step "go test -race" go_test -race -short -timeout 20m ./...
 step "go test, killed at every call" go_test -timeout 20m -run 'Kill|BadDisk' ./certs ./cmd
 step "as an ordinary user" as_user
-step "bats tests/bats" bats_run
+step "bats" bats_run tests/bats/*.bats
 
 echo
 [ "${#skipped[@]}" -eq 0 ] || printf 'skipped: %s\n' "${skipped[@]}"

@@ -1,7 +1,8 @@
 // freeports prints ports of 127.0.0.1 that are free for TCP and UDP, one a line,
 // all different: `freeports 3`. They are taken by chance from below the range
 // that the kernel gives to outgoing connections (32768 and up), so that none
-// is lost to one of those before a server has bound it.
+// is lost to one of those before a server has bound it. Tests that run side by side
+// each have a TEST_LANE, 0 or 1, whose ports no other lane takes.
 package main
 
 import (
@@ -24,13 +25,20 @@ func main() {
 		}
 		count = n
 	}
+	from, to := lowest, highest
+	switch middle := (lowest + highest) / 2; os.Getenv("TEST_LANE") {
+	case "0":
+		to = middle
+	case "1":
+		from = middle
+	}
 	given := map[int]bool{}
 	for tries := 0; len(given) < count; tries++ {
 		if tries == 1000+count {
 			fmt.Fprintln(os.Stderr, "freeports: no free ports found")
 			os.Exit(75)
 		}
-		port := lowest + rand.IntN(highest-lowest)
+		port := from + rand.IntN(to-from)
 		if !given[port] && free(port) {
 			given[port] = true
 			fmt.Println(port)
