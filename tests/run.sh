@@ -68,7 +68,13 @@ bats_file() {
 export -f bats_file
 
 # Two files at a time, since much of their time is waiting, each in a lane of its own
-# (tests/tools/freeports). Counts what bats says of each test as it comes by.
+# (tests/tools/freeports).
+side_by_side() {
+  # shellcheck disable=SC2016  # the inner shell expands it
+  printf '%s\n' "$@" | xargs -n 1 -P 2 --process-slot-var=TEST_LANE bash -c 'bats_file "$1"' bats_file
+}
+
+# Counts what bats says of each test as it comes by.
 bats_run() {
   make -s test-tools || return
   local line status passed=0 failures=0 left=0
@@ -79,8 +85,7 @@ bats_run() {
       "ok "*" # skip"*) skipped+=("$line") left=$((left + 1)) ;;
       "ok "*) passed=$((passed + 1)) ;;
     esac
-  # shellcheck disable=SC2016  # the inner shell expands it
-  done < <(printf '%s\n' "$@" | xargs -n 1 -P 2 --process-slot-var=TEST_LANE bash -c 'bats_file "$1"' bats_file)
+  done < <(side_by_side "$@")
   wait $!
   status=$?
   bats_result="$passed passed, $failures failed"
