@@ -84,7 +84,7 @@ func exitStatus(err error) int {
 		return statusLater
 	case is[*acme.ProtocolError](err):
 		return statusProtocol
-	case is[*issue.ValidationError](err), is[*issue.OrderError](err):
+	case is[*issue.ValidationError](err), is[*issue.SelfCheckError](err), is[*issue.OrderError](err):
 		return statusFailed
 	case is[*account.GoneError](err), is[*account.TermsError](err), is[*account.EABError](err), is[*account.NoneError](err):
 		return statusConfig // also where the CA says so, in a problem document

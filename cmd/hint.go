@@ -24,6 +24,7 @@ func hints(err error) (lines []string) {
 	if errors.As(err, &setting) && setting.Hint != "" {
 		lines = append(lines, setting.Hint)
 	}
+	lines = append(lines, selfCheckHints(err)...)
 	problem := problemOf(err)
 	lines = append(lines, problemHints(problem)...)
 	var later *acme.TemporaryError

@@ -56,7 +56,7 @@ type troubleJSON struct {
 	Failures []failureJSON `json:"failures,omitempty"`
 }
 
-// failureJSON is a name that could not be validated.
+// failureJSON is a name that could not be validated, or not be seen by --self-check.
 type failureJSON struct {
 	Name    string `json:"name"`
 	Type    string `json:"type"`
@@ -141,11 +141,7 @@ func troubleOf(err error) troubleJSON {
 	case errors.As(err, &later):
 		t.Until = timeJSON(later.Until)
 	}
-	var validation *issue.ValidationError
-	if !errors.As(err, &validation) {
-		return t
-	}
-	for _, f := range validation.Failures {
+	for _, f := range failuresOf(err) {
 		j := failureJSON{Name: f.Name, Type: f.Type, Seen: f.Seen.Text, Hint: validationHint(f)}
 		if f.Problem != nil {
 			j.Problem, j.Detail = f.Problem.Short(), f.Problem.Detail

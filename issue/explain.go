@@ -92,7 +92,7 @@ func (r *run) lookAt(ctx context.Context, failed *ValidationError) {
 		r.tell(StepProbe, "%s: looking at what the CA refused", f.Name)
 		looks.Go(func() {
 			_ = guard.Run(func() error {
-				f.Seen = r.seen(ctx, f.task)
+				f.Seen = r.seen(ctx, r.Prober, f.task)
 				return nil
 			})
 		})
@@ -100,14 +100,14 @@ func (r *run) lookAt(ctx context.Context, failed *ValidationError) {
 	looks.Wait()
 }
 
-func (r *run) seen(ctx context.Context, t task) (seen probe.Seen) {
+func (r *run) seen(ctx context.Context, p *probe.Prober, t task) (seen probe.Seen) {
 	switch t.typ {
 	case challenge.HTTP01:
-		return r.Prober.HTTP01(ctx, t.name, t.hook.Token, t.keyAuth)
+		return p.HTTP01(ctx, t.name, t.hook.Token, t.keyAuth)
 	case challenge.DNS01:
-		return r.Prober.DNS01(ctx, t.name, t.hook.Value)
+		return p.DNS01(ctx, t.name, t.hook.Value)
 	case challenge.TLSALPN01:
-		seen = r.Prober.TLSALPN01(ctx, t.name, t.keyAuth)
+		seen = p.TLSALPN01(ctx, t.name, t.keyAuth)
 		if seen.Cause == probe.TLSNoALPN || seen.Cause == probe.TLSOrdinary {
 			seen.Text += r.whoMayRead(t.name) // mostly it is that
 		}

@@ -36,7 +36,12 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{t: t, ca: fakeca.New(t).ReadyOrder(), store: &certs.Store{Dir: t.TempDir()}, now: time.Now()}
+	return newSceneWith(t, fakeca.New(t).ReadyOrder())
+}
+
+func newSceneWith(t *testing.T, ca *fakeca.CA) *scene {
+	t.Helper()
+	s := &scene{t: t, ca: ca, store: &certs.Store{Dir: t.TempDir()}, now: time.Now()}
 	s.place = account.Store{Dir: t.TempDir(), CA: s.ca.URL()}
 	var err error
 	if s.client, err = acme.New(s.ca.URL(), acme.Options{HTTP: s.ca.HTTPClient()}); err != nil {

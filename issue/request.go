@@ -53,6 +53,7 @@ type Request struct {
 	DNS       *dns.Client      // looks whether dns-01 records can be seen
 	DNSWait   time.Duration    // for how long at most; 0 does not look
 	Prober    *probe.Prober    // looks itself at what the CA refused; nil does not
+	SelfCheck *probe.Prober    // looks at http-01 and tls-alpn-01 before the CA is told, which it is not where they cannot be seen; nil does not
 
 	Algo           keys.Algo
 	ReuseKey       bool
@@ -127,7 +128,7 @@ const (
 	StepAccept    Step = "accept"
 	StepProved    Step = "proved"
 	StepValid     Step = "valid"
-	StepProbe     Step = "probe"
+	StepProbe     Step = "probe" // arid looks itself: at what the CA refused, or before it is told
 	StepRemove    Step = "remove"
 	StepFinalize  Step = "finalize"
 	StepDownload  Step = "download"

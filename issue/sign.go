@@ -43,7 +43,7 @@ type run struct {
 
 // Sign brings one certificate to where the request wants it: it asks nothing
 // and writes nothing where that is so already. Errors: *ValidationError,
-// *OrderError, *acme.Problem (the CA refused), *acme.TemporaryError (later
+// *SelfCheckError, *OrderError, *acme.Problem (the CA refused), *acme.TemporaryError (later
 // again), *acme.ProtocolError, *ConfigError, *DeployError (issued and stored, a
 // hook failed after that; the Result is complete), those of account and certs,
 // and the cause of a cancelled ctx.

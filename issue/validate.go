@@ -54,6 +54,9 @@ func (r *run) validate(ctx context.Context, o *acme.Order) (_ *acme.Order, err e
 	if err := r.awaitRecords(ctx, tasks); err != nil {
 		return nil, err
 	}
+	if err := r.selfCheck(ctx, tasks); err != nil {
+		return nil, err
+	}
 	if r.Dehydrated {
 		err = r.oneByOne(ctx, tasks)
 	} else {

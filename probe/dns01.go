@@ -79,7 +79,7 @@ func judgeSights(ctx context.Context, what, value string, sights []dns.Sight) Se
 	if right && (cause == DNSMissing || cause == DNSOther) {
 		cause = DNSSome
 	}
-	return Seen{what + " " + text, cause}
+	return Seen{Text: what + " " + text, Cause: cause, Right: cause == SeenRight}
 }
 
 // judgeSight is what one server shows.

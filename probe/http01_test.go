@@ -198,18 +198,23 @@ func TestHTTPv6(t *testing.T) {
 		four, six site
 		text      string
 		cause     Cause
+		content   bool // a CA that comes from here
 	}{
-		{"IPv6 wrong", right, wrong, `at [2001:db8::7] port 80 answers 404 Not Found (from "nginx"); at 192.0.2.7 port 80 shows the right answer`, HTTPv6},
-		{"IPv4 wrong", wrong, right, `at 192.0.2.7 port 80 answers 404 Not Found (from "nginx"); at [2001:db8::7] port 80 shows the right answer`, HTTPv6},
-		{"IPv6 refused", right, fails(syscall.ECONNREFUSED), `at [2001:db8::7] port 80: connection refused; at 192.0.2.7 port 80 shows the right answer`, HTTPv6},
-		{"both wrong alike", wrong, wrong, `at [2001:db8::7] and 192.0.2.7 port 80 answers 404 Not Found (from "nginx")`, HTTPMissing},
-		{"both wrong", wrong, fails(syscall.ENETUNREACH), `at 192.0.2.7 port 80 answers 404 Not Found (from "nginx"); at [2001:db8::7] port 80: network is unreachable`, HTTPMissing},
-		{"both right", right, right, `at [2001:db8::7] and 192.0.2.7 port 80 shows the right answer`, SeenRight},
+		{"IPv6 wrong", right, wrong, `at [2001:db8::7] port 80 answers 404 Not Found (from "nginx"); at 192.0.2.7 port 80 shows the right answer`, HTTPv6, false},
+		{"IPv4 wrong", wrong, right, `at 192.0.2.7 port 80 answers 404 Not Found (from "nginx"); at [2001:db8::7] port 80 shows the right answer`, HTTPv6, false},
+		{"IPv6 refused", right, fails(syscall.ECONNREFUSED), `at [2001:db8::7] port 80: connection refused; at 192.0.2.7 port 80 shows the right answer`, HTTPv6, true},
+		{"both wrong alike", wrong, wrong, `at [2001:db8::7] and 192.0.2.7 port 80 answers 404 Not Found (from "nginx")`, HTTPMissing, false},
+		{"both wrong", wrong, fails(syscall.ENETUNREACH), `at 192.0.2.7 port 80 answers 404 Not Found (from "nginx"); at [2001:db8::7] port 80: network is unreachable`, HTTPMissing, false},
+		{"both right", right, right, `at [2001:db8::7] and 192.0.2.7 port 80 shows the right answer`, SeenRight, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := world{t: t, records: []string{"example.org. 60 IN A 192.0.2.7", "example.org. 60 IN AAAA 2001:db8::7"},
 				sites: map[string]site{"192.0.2.7:80": c.four, "[2001:db8::7]:80": c.six}}.prober()
-			check(t, p.HTTP01(t.Context(), "example.org", token, keyAuth), "URL "+c.text, c.cause)
+			seen := p.HTTP01(t.Context(), "example.org", token, keyAuth)
+			check(t, seen, "URL "+c.text, c.cause)
+			if seen.Right != c.content {
+				t.Errorf("Right is %v", seen.Right)
+			}
 		})
 	}
 	// A redirect to the same host stays at the address, or one would not know
@@ -291,7 +296,7 @@ func FuzzHTTPAnswer(f *testing.F) {
 		} else {
 			l = judge(a, keyAuth)
 		}
-		checkLine(t, Seen{l.text, l.cause})
+		checkLine(t, Seen{Text: l.text, Cause: l.cause})
 		if l.cause == "" {
 			t.Errorf("no cause for %q", data)
 		}

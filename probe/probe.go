@@ -52,6 +52,10 @@ type Prober struct {
 type Seen struct {
 	Text  string
 	Cause Cause // "" where there was no time to see anything
+
+	// Right: a CA that comes from here is content. One address at least shows the right
+	// answer, and none another; one that cannot be reached, CAs pass over for another.
+	Right bool
 }
 
 func (p *Prober) httpPort() int { return cmp.Or(p.HTTPPort, 80) }
@@ -107,7 +111,7 @@ func (p *Prober) lookAll(ctx context.Context, what, name string, port int, one f
 	case err != nil && ctx.Err() != nil:
 		return Seen{Text: fmt.Sprintf("no time was left to look at %s", quote(name, 253))}
 	case err != nil:
-		return Seen{words(err), NoAddress}
+		return Seen{Text: words(err), Cause: NoAddress}
 	}
 	chosen := choose(all, maxLooks)
 	looks := make([]look, len(chosen))
@@ -129,7 +133,7 @@ func (p *Prober) lookAll(ctx context.Context, what, name string, port int, one f
 	}
 	wait.Wait()
 	text := tell(looks) // sorts them
-	seen := Seen{what + " " + text, causeOf(looks)}
+	seen := Seen{what + " " + text, causeOf(looks), allRight(looks)}
 	if more := len(all) - len(chosen); more > 0 {
 		seen.Text += fmt.Sprintf("; %d more addresses not looked at", more)
 	}
@@ -177,6 +181,21 @@ func causeOf(looks []look) Cause {
 		return otherFamily(looks[0].cause)
 	}
 	return looks[0].cause
+}
+
+// allRight is Seen.Right of what the addresses show.
+func allRight(looks []look) bool {
+	some := false
+	for _, l := range looks {
+		switch l.cause {
+		case SeenRight:
+			some = true
+		case HTTPRefused, HTTPTimeout, HTTPUnreachable, TLSRefused, TLSTimeout, TLSUnreachable:
+		default:
+			return false
+		}
+	}
+	return some
 }
 
 // connect opens a TCP connection, which ends with ctx.

@@ -247,7 +247,7 @@ func FuzzCertificate(f *testing.F) {
 		}
 		for _, name := range []string{"example.org", "192.0.2.7"} {
 			l := judgeCertificate(leaf, name, digest)
-			checkLine(t, Seen{l.text, l.cause})
+			checkLine(t, Seen{Text: l.text, Cause: l.cause})
 		}
 	})
 }

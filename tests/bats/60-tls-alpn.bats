@@ -202,6 +202,41 @@ trap_world() {
   [ "$(wc -l <"$FILE_T/pebble.log")" -eq "$requests" ]
 }
 
+# unasked NAME: the CA has not looked at it.
+unasked() { ! grep -F "Value:\"$1\"" "$FILE_T/pebble.log"; }
+
+@test "--self-check: what lighttpd cannot read is not told to the CA; the order goes on once it can" {
+  trap_world check.example.test
+  run -1 arid sign --accept-terms --self-check --alpn "$TRAP" check.example.test
+  printf '%s\n' "$output"
+  [[ ${lines[0]} == "arid: check.example.test: tls-alpn-01: not seen from here, and the CA is not told: TLS at 127."*" port 443: the server does not take acme-tls/1 (alert no_application_protocol); the files are 0640 root:root in a directory 0755 root:root" ]]
+  [[ ${lines[1]} == "arid: hint: "*"[tls-no-alpn]" ]]
+  stands_in "$TRAP"
+  unasked check.example.test
+
+  chgrp www-data "$TRAP"
+  chmod 2750 "$TRAP"
+  run -0 arid sign -v -x --self-check --alpn "$TRAP" check.example.test
+  [[ $output == *"going on with the order of an earlier run"* ]]
+  run ! unasked check.example.test
+  stands_in "$TRAP"
+}
+
+@test "--self-check: http-01 and an address, seen and not seen" {
+  lead "$PRIMARY" http.check.example.test "$WEB"
+  lead "$PRIMARY" none.check.example.test "$NOBODY"
+  arid sign --accept-terms --self-check -t http-01 --wellknown "$WELLKNOWN" http.check.example.test "$WEB"
+  run -1 arid sign --self-check -t http-01 --wellknown "$WELLKNOWN" none.check.example.test
+  [[ ${lines[0]} == "arid: none.check.example.test: http-01: not seen from here, and the CA is not told: http://none.check.example.test/.well-known/acme-challenge/"*" at $NOBODY port 80: connection refused" ]]
+  [[ ${lines[1]} == *"[http-refused]" ]]
+  unasked none.check.example.test
+  stands_in "$WELLKNOWN"
+  # Without it the CA is asked, and says the same.
+  run -1 arid sign -x -t http-01 --wellknown "$WELLKNOWN" none.check.example.test
+  [[ $output == *"(connection)"* ]]
+  run ! unasked none.check.example.test
+}
+
 @test "three types in one certificate" {
   # Once it has an _acme-challenge below it, the zone's wildcard is not for it.
   lead "$PRIMARY" m.example.test "$WEB"
