@@ -100,7 +100,8 @@ step "go vet" go vet ./...
 step "go test -race" go_test -race -short -timeout 20m ./...
 step "go test, killed at every call" go_test -timeout 20m -run 'Kill|BadDisk' ./certs ./cmd
 step "as an ordinary user" as_user
-step "bats" bats_run tests/bats/*.bats
+# Of tests/servers what needs no more packages; `make servers` has the rest.
+step "bats" bats_run tests/bats/*.bats tests/servers/nginx.bats
 
 echo
 [ "${#skipped[@]}" -eq 0 ] || printf 'skipped: %s\n' "${skipped[@]}"

@@ -1,0 +1,69 @@
+#!/usr/bin/env bats
+# examples/hooks/nginx.sh with nginx.
+
+# shellcheck disable=SC2034,SC2154  # what is set here is for the helpers, and what they set for us
+
+load ../bats/helper
+load common
+
+setup_file() { start_ca; }
+setup() {
+  fresh_tree nginx.sh
+  FILES=("$TLS/$NAME.key" "$TLS/$NAME.pem")
+  take_ports PORT
+  config
+  export NGINX_TLS=$TLS NGINX_PREFLIGHT="nginx -t -q -c $T/nginx.conf"
+  NGINX_RELOAD=$(telling "[ ! -s $T/nginx.pid ] || nginx -c $T/nginx.conf -s reload")
+  export NGINX_RELOAD
+}
+teardown() { end_tree; }
+teardown_file() { stop_all; }
+
+config() {
+  local temp
+  mkdir "$T/nginx"
+  cat >"$T/nginx.conf" <<EOC
+daemon off;
+pid $T/nginx.pid;
+error_log stderr;
+events { worker_connections 64; }
+http {
+  access_log off;
+  $(for temp in client_body proxy fastcgi uwsgi scgi; do printf '%s_temp_path %s;\n' "$temp" "$T/nginx/$temp"; done)
+  server {
+    listen 127.0.0.1:$PORT ssl;
+    ssl_certificate $TLS/$NAME.pem;
+    ssl_certificate_key $TLS/$NAME.key;
+    return 200 "from nginx\n";
+  }
+}
+EOC
+}
+start() {
+  start_server nginx.log nginx -c "$T/nginx.conf"
+  await_port "$PORT" "$STARTED"
+  export NGINX_VERIFY=127.0.0.1:$PORT
+}
+break_config() { printf 'nonsense;\n' >>"$T/nginx.conf"; }
+mend_config() { sed -i '$d' "$T/nginx.conf"; }
+
+@test "nginx: B after A, and a request in the middle goes on" {
+  shows_b_after_a 'GET / HTTP/1.0\r\n' '\r\n' 'from nginx'
+  [ "$(stat -c '%U:%G %a' "${FILES[@]}")" = $'root:root 600\nroot:root 644' ]
+}
+
+@test "nginx: nothing due, nothing done" {
+  with_a
+  nothing_due
+  unknown_events
+}
+
+@test "nginx: a key that does not fit never gets there" {
+  with_a
+  key_that_does_not_fit
+}
+
+@test "nginx: a configuration that it does not take keeps A, and B is owed" {
+  with_a
+  refused_config
+}
