@@ -5,6 +5,7 @@
 # shellcheck disable=SC2016,SC2034,SC2154  # scripts are quoted here; what is set here is for the helpers, and what they and bats set for us
 
 load helper
+load systemd
 load servers
 
 EXAMPLES=$TOP/examples
@@ -37,16 +38,6 @@ teardown_file() { stop_all; }
 # settings: those of arid_world as a config file, for what starts with no environment.
 settings() {
   printf '%s\n' "BASEDIR=$ARID_BASEDIR" "CA=$DIRECTORY" "CA_BUNDLE=$CA_FILE" "WELLKNOWN=$WELLKNOWN" >"$ARID_CONFIG"
-}
-
-# await CONDITION...: until it holds, for at most a minute.
-await() {
-  local tries
-  for ((tries = 0; tries < 600; tries++)); do
-    ! "$@" || return 0
-    sleep 0.1
-  done
-  fail "never: $*"
 }
 
 # issued LOG: the certificate is there, and LOG says so in one line and no more.
@@ -189,49 +180,6 @@ unit_root() {
     grep -qx 'RandomizedDelaySec=1h' "$timer"
     grep -qx 'FixedRandomDelay=yes' "$timer"
   done
-}
-
-# start_systemd: a systemd with T/units and nothing else, in a cgroup and namespaces of
-# its own. What units with PrivateTmp= would not see is at /srv there, T at /srv/t and
-# FILE_T at /srv/f; arid is in /usr/local/bin. `in_systemd PROGRAM ARGUMENT...` runs a
-# program there.
-start_systemd() {
-  local unit inside='
-    mount -t tmpfs tmpfs /run
-    mkdir /run/lock
-    mount -t tmpfs tmpfs /srv
-    mkdir /srv/t /srv/f
-    mount --bind "$1" /srv/t
-    mount --bind "$2" /srv/f
-    mount --bind /srv/t/local /usr/local/bin
-    umount -R -l /sys/fs/cgroup
-    mount -t cgroup2 cgroup2 /sys/fs/cgroup
-    exec env -i PATH="$PATH" container=test SYSTEMD_UNIT_PATH=/srv/t/units /lib/systemd/systemd --system \
-      --unit=basic.target --log-target=console --show-status=no'
-  CGROUP=$(findmnt -n -l -t cgroup2 -o TARGET | head -n 1)/arid-test-$$
-  mkdir "$CGROUP" 2>/dev/null || skip "no cgroup for a systemd of our own"
-  for unit in sysinit basic shutdown network-online; do
-    printf '[Unit]\nDefaultDependencies=no\n' >"units/$unit.target"
-  done
-  mkdir local
-  cp "$BUILD/arid" local/
-  start_server systemd.log sh -euc '
-    echo $$ >"$1/cgroup.procs"
-    shift
-    exec unshare --mount --pid --fork --kill-child --mount-proc --cgroup --uts --ipc --propagation private \
-      sh -euc "$@"' sh "$CGROUP" "$inside" sh "$T" "$FILE_T"
-  await pgrep -P "$STARTED" -x systemd >systemd.pid
-  SYSTEMD=$(cat systemd.pid)
-  await in_systemd systemctl --quiet is-active basic.target
-}
-in_systemd() { nsenter -t "$SYSTEMD" --mount --pid --cgroup --uts --ipc -- "$@" 2>>"$T/systemd.log"; }
-
-# end_systemd: and all that it has started.
-end_systemd() {
-  [ -d "${CGROUP:-/none}" ] || return 0
-  kill -KILL "${SYSTEMD:-$STARTED}"
-  await test ! -e "/proc/${SYSTEMD:-$STARTED}"
-  find "$CGROUP" -depth -type d -exec rmdir {} +
 }
 
 # ended UNIT RESULT [STATUS]: so it has ended last.
