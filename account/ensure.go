@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"arid/acme"
+	"arid/internal/atomicfile"
 	"arid/keys"
 )
 
@@ -83,7 +85,7 @@ func (s *Store) Ensure(ctx context.Context, c *acme.Client, r Registration) (a *
 		s.Turn.Lock()
 		defer s.Turn.Unlock()
 	}
-	a, err = s.Open()
+	a, err = s.openToMake()
 	if err != nil {
 		return nil, false, err
 	}
@@ -100,8 +102,8 @@ func (s *Store) Ensure(ctx context.Context, c *acme.Client, r Registration) (a *
 			return nil, false, err
 		}
 	}
-	// A key outside the tree is never made or removed here, and to register
-	// one key twice gives one account (RFC 8555 §7.3.1): no lock is needed.
+	// A key outside the tree is made by whoever is first, and to register one key
+	// twice gives one account (RFC 8555 §7.3.1): no lock is needed.
 	if s.KeyFile == "" {
 		unlock, err := s.lock(ctx, r.LockWait)
 		if err != nil {
@@ -141,7 +143,7 @@ func (s *Store) Ensure(ctx context.Context, c *acme.Client, r Registration) (a *
 
 // Check says why Ensure would fail, as far as that is known before the CA is asked.
 func (s *Store) Check(r Registration) error {
-	a, err := s.Open()
+	a, err := s.openToMake()
 	if err != nil || a.Key != nil {
 		return err
 	}
@@ -274,7 +276,15 @@ func (s *Store) create(ctx context.Context, c *acme.Client, r acme.AccountReques
 	if err != nil {
 		return nil, false, err
 	}
-	if err := s.write(s.inFolder("account_key.pem"), text); err != nil {
+	err = s.writeKey(text)
+	if errors.Is(err, fs.ErrExist) { // another run was first
+		a, err := s.Open()
+		if err != nil {
+			return nil, false, err
+		}
+		return s.register(ctx, c, a, r)
+	}
+	if err != nil {
 		return nil, false, err
 	}
 	a, created, err := s.register(ctx, c, &Account{Key: key}, r)
@@ -284,6 +294,15 @@ func (s *Store) create(ctx context.Context, c *acme.Client, r acme.AccountReques
 		}
 	}
 	return a, created, err
+}
+
+// writeKey puts a new key where it belongs; one outside the tree is 0600, and takes
+// no other file's place.
+func (s *Store) writeKey(text []byte) error {
+	if s.KeyFile == "" {
+		return s.write(s.inFolder("account_key.pem"), text)
+	}
+	return atomicfile.NewFile(s.KeyFile, text, atomicfile.Options{Mode: 0o600, NoACL: true})
 }
 
 // register posts newAccount and stores what came back.

@@ -40,7 +40,9 @@ type Store struct {
 	// nothing is changed but its side files KEYFILE.json and KEYFILE_id.json
 	// (dehydrated), where they can be written. The account URL is also read
 	// from acmems' registration.json or certbot's regr.json beside the key.
+	// With MakeKey, Ensure makes a key where there is no such file.
 	KeyFile string
+	MakeKey bool
 
 	// Base is BASEDIR, where dehydrated before 0.4 had private_key.pem. Where the
 	// tree has no key, that one is used in place; dehydrated itself would move
@@ -157,6 +159,14 @@ func (s *Store) Open() (*Account, error) {
 		return nil, keyError(file, err)
 	}
 	return &Account{Key: key, URL: s.readURL(key)}, nil
+}
+
+// openToMake is Open for those who make what is missing.
+func (s *Store) openToMake() (*Account, error) {
+	if s.MakeKey && s.KeyFile != "" && !exists(s.KeyFile) {
+		return &Account{}, nil
+	}
+	return s.Open()
 }
 
 // keyError says the file's name once: fs and keys have it in their errors too.
@@ -336,6 +346,9 @@ const lockName = ".arid.lock"
 // forget removes a new account's key, and the folder if that is all there was
 // in it. The lock is held; who waits for it sees that its file is gone.
 func (s *Store) forget() error {
+	if s.KeyFile != "" {
+		return os.Remove(s.KeyFile)
+	}
 	err := os.Remove(s.inFolder("account_key.pem"))
 	_ = os.Remove(s.inFolder(lockName))
 	_ = os.Remove(s.Path())

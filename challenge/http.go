@@ -20,6 +20,8 @@ import (
 // /.well-known/acme-challenge/ (RFC 8555 §8.3). It is opened once and worked in,
 // so that it may be swapped for a link meanwhile. Safe for concurrent use.
 type HTTPDir struct {
+	Mode fs.FileMode // of the files; 0: 0644 whatever a default ACL says
+
 	root *os.Root
 	path string
 
@@ -88,8 +90,8 @@ func checkToken(token string) error {
 }
 
 // Put writes the file that answers for token: the key authorization without a
-// newline, readable by all whatever the umask or a default ACL say. What stands
-// there under that name, a link too, is replaced and not followed.
+// newline, with d.Mode whatever the umask says. What stands there under that name,
+// a link too, is replaced and not followed.
 func (d *HTTPDir) Put(token, keyAuth string) error {
 	if err := checkToken(token); err != nil {
 		return err
@@ -121,7 +123,10 @@ func (d *HTTPDir) write(token, keyAuth string) error {
 		return err
 	}
 	// Not synced: after a crash of the machine the token is put again.
-	o := atomicfile.Options{Mode: 0o644, NoACL: true, NoSync: true}
+	o := atomicfile.Options{Mode: d.Mode, NoSync: true}
+	if d.Mode == 0 {
+		o.Mode, o.NoACL = 0o644, true
+	}
 	err := atomicfile.Create(d.root, temp, []byte(keyAuth), o)
 	if err != nil {
 		return err

@@ -49,6 +49,7 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 		return nil, err
 	}
 	store := account.Store{Dir: a.path("ACCOUNTDIR"), CA: url, KeyFile: a.path("ACCOUNT_KEY"), Base: a.path("BASEDIR"), Turn: new(sync.Mutex)}
+	store.MakeKey = !a.settings.Dehydrated()
 	store.NeedsEAB, store.MailEAB = config.CAAccounts(url)
 	told := len(a.settings.Warnings())
 	if err := a.settings.LoadAccountConfig(ctx, store.Path()); err != nil {

@@ -51,8 +51,7 @@ func (e *SignalError) Error() string { return "ended by signal " + unix.SignalNa
 // Main runs one command line and returns its exit status. The context is ended
 // by a signal, with a *SignalError as cause.
 func Main(ctx context.Context, p *Process) int {
-	unix.Umask(0o077)
-	a := &app{Process: p, turn: make(chan struct{}, 1)}
+	a := &app{Process: p, turn: make(chan struct{}, 1), umask: unix.Umask(0o077)}
 	a.report = report.New(report.Options{Out: p.Stdout, Err: p.Stderr, Env: p.Env})
 	if words, program := p.dehydratedArgs(); words != nil {
 		return a.dehydrated(ctx, words, program)
@@ -77,6 +76,7 @@ type app struct {
 	trace          *tracer             // nil: nobody wants one
 	explained      map[issue.Step]bool // by rehearse
 	turn           chan struct{}       // one hook at a time
+	umask          int                 // the caller's, or the config's
 	unsaid         []string            // warnings that wait until something is done
 }
 
@@ -84,6 +84,7 @@ type app struct {
 func (a *app) setUmask() {
 	if mask, ok := a.settings.Umask(); ok {
 		unix.Umask(mask)
+		a.umask = mask
 	}
 }
 

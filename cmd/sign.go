@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"arid/certs"
+	"arid/challenge"
 	"arid/config"
 	"arid/internal/atomicfile"
 	"arid/issue"
@@ -24,8 +27,49 @@ type signFlags struct {
 	domains []string
 	alias   string
 	csr     string
+	current string
+	touch   string
+	tiny    tinyFlags
 
 	selfCheck bool
+}
+
+// tinyFlags are acme-tiny's words for what arid has others for.
+type tinyFlags struct {
+	acmeDir      string
+	directoryURL string
+	disableCheck bool
+	checkPort    uint16
+}
+
+func (f *tinyFlags) add(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringVar(&f.acmeDir, "acme-dir", "", "--wellknown `DIR` with -t http-01, and files by the umask (acme-tiny)")
+	flags.StringVar(&f.directoryURL, "directory-url", "", "--ca `URL` (acme-tiny)")
+	flags.BoolVar(&f.disableCheck, "disable-check", false, "do without --self-check, as is the default (acme-tiny)")
+	flags.Uint16Var(&f.checkPort, "check-port", 0, "`PORT` where --self-check looks for http-01 (default 80; acme-tiny)")
+}
+
+// check refuses two words for one thing.
+func (f *tinyFlags) check(c *cobra.Command) error {
+	for _, pair := range [][2]string{{"acme-dir", "wellknown"}, {"acme-dir", "challenge"}, {"directory-url", "ca"}, {"disable-check", "self-check"}} {
+		if c.Flags().Changed(pair[0]) && c.Flags().Changed(pair[1]) {
+			return &usageError{what: fmt.Sprintf("--%s and --%s exclude each other", pair[0], pair[1])}
+		}
+	}
+	return nil
+}
+
+// settings are those that the words stand for.
+func (f *tinyFlags) settings() map[string]string {
+	s := map[string]string{}
+	if f.acmeDir != "" {
+		s["WELLKNOWN"], s["CHALLENGETYPE"] = f.acmeDir, challenge.HTTP01
+	}
+	if f.directoryURL != "" {
+		s["CA"] = f.directoryURL
+	}
+	return s
 }
 
 func (a *app) signCommand() *cobra.Command {
@@ -35,11 +79,13 @@ func (a *app) signCommand() *cobra.Command {
 		Short: "one certificate, now, if it is missing, changed or due",
 		Long: `Gets one certificate and puts it under CERTDIR/<first name>, unless the one there
 is still good: then it does nothing and ends 0. The same line is what cron runs.
-With --csr the chain goes to stdout and nothing is kept.`,
+With --csr the chain goes to stdout and nothing is kept; --current FILE is the chain
+of the run before, which is printed again as long as it is good and not due.`,
 		Example: `  arid sign www.example.org example.org
   arid sign -t dns-01 -k /etc/arid/dns-hook example.org '*.example.org'
   arid sign -t tls-alpn-01 --alpn /var/lib/arid/alpn www.example.org
-  arid sign --csr request.csr > chain.pem`,
+  arid sign --csr request.csr --current chain.pem > chain.new && mv chain.new chain.pem
+  arid sign --account-key account.key --csr domain.csr --acme-dir DIR > chain.pem`,
 		GroupID: groupCertificates,
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -51,11 +97,14 @@ With --csr the chain goes to stdout and nothing is kept.`,
 	flags.StringArrayVarP(&f.domains, "domain", "d", nil, "`NAME` in the certificate, as the arguments; may be repeated")
 	flags.StringVar(&f.alias, "alias", "", "folder `NAME` instead of the first name")
 	flags.StringVar(&f.csr, "csr", "", "sign this CSR (`FILE`, or - for stdin); the chain goes to stdout")
+	flags.StringVar(&f.current, "current", "", "with --csr: print the chain in `FILE` again if it is good and not due")
+	flags.StringVar(&f.touch, "touch", "", "set the time of `FILE` to now when all is well, for snooze -t")
 	flags.BoolVarP(&f.force, "force", "x", false, "order anew even if it is not due")
 	flags.BoolVar(&f.selfCheck, "self-check", false, "look at http-01 and tls-alpn-01 from here first, and do not tell the CA what fails")
 	f.orderFlags.add(c)
 	caFlags(c)
 	settingFlags(c, slices.Concat(validateSettings, dnsSettings, orderSettings, []string{"PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS"})...)
+	f.tiny.add(c)
 	return c
 }
 
@@ -70,7 +119,12 @@ func (a *app) sign(c *cobra.Command, f *signFlags, words []string) error {
 	if f.csr != "" {
 		word = "sign_csr"
 	}
-	if err := a.load(c, word, f.registrationFlags.settings()); err != nil {
+	if err := f.tiny.check(c); err != nil {
+		return err
+	}
+	more := f.tiny.settings()
+	maps.Copy(more, f.registrationFlags.settings())
+	if err := a.load(c, word, more); err != nil {
 		return err
 	}
 	if err := a.rightUser(); err != nil {
@@ -107,6 +161,9 @@ func (a *app) sign(c *cobra.Command, f *signFlags, words []string) error {
 	if a.json {
 		err = a.emitSigned(request, result, err)
 	}
+	if err == nil && f.touch != "" {
+		a.touch(f.touch)
+	}
 	return named(request.Names[0], err)
 }
 
@@ -125,6 +182,9 @@ func (a *app) sayResult(r *issue.Request, result *issue.Result) error {
 	case r.Certificate == nil:
 		if err := a.report.Out(string(certs.EncodeChain(result.Chain))); err != nil {
 			return &outputError{err}
+		}
+		if !result.Issued {
+			a.report.Note(fmt.Sprintf("%s: %s", r.Names[0], result.Reason))
 		}
 	case result.Issued:
 		a.report.Result(fmt.Sprintf("%s: issued, valid until %s: %s", r.Names[0],
@@ -172,9 +232,21 @@ func (a *app) request(authority *ca, f *signFlags, words []string) (*issue.Reque
 	}
 	r.CSR = csr
 	if f.selfCheck {
-		selfCheck(r, 0)
+		selfCheck(r, int(f.tiny.checkPort))
 	}
-	if csr == nil || a.settings.Origin("CERTDIR").Kind == "flag" {
+	if f.tiny.acmeDir != "" {
+		r.TokenMode = fs.FileMode(0o666 &^ a.umask)
+	}
+	keep := csr == nil || a.settings.Origin("CERTDIR").Kind == "flag"
+	if f.current != "" {
+		if keep {
+			return nil, &usageError{what: "--current: the certificate has a folder, and that is looked at", hint: "--current goes with --csr and without --out"}
+		}
+		if r.Current, err = a.readCurrent(f.current); err != nil {
+			return nil, err
+		}
+	}
+	if keep {
 		if r.Certificate, err = p.certificate(f.alias, words, names); err != nil {
 			return nil, err
 		}

@@ -50,6 +50,7 @@ func (m *material) open(needed func(typ string) bool) (err error) {
 		if m.http, err = challenge.OpenHTTPDir(m.WellKnown); err != nil {
 			return err
 		}
+		m.http.Mode = m.TokenMode
 	}
 	if needed(challenge.TLSALPN01) {
 		made := false

@@ -4,8 +4,10 @@ package issue
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"io/fs"
 	"net/http"
 	"time"
 
@@ -31,8 +33,10 @@ type Request struct {
 	CSR   *keys.CSR // made elsewhere, with a key that arid never sees; nil: arid makes both, or the hook gives one
 
 	// Certificate is where the result lives. Nil keeps nothing on disk: the
-	// chain is in the Result and nowhere else, and every call is an order.
+	// chain is in the Result and nowhere else, and every call is an order, unless
+	// Current, the chain of an earlier one, is still good.
 	Certificate *certs.Certificate
+	Current     []*x509.Certificate
 
 	CA           string // directory URL
 	TestCA       bool   // its certificates are trusted by nobody
@@ -47,6 +51,7 @@ type Request struct {
 
 	Types     challenge.Choice // by which challenge each name is proved; all of Names can be
 	WellKnown string           // directory for http-01 files
+	TokenMode fs.FileMode      // of those; 0: all may read them
 	ALPNDir   string           // directory for tls-alpn-01 certificates
 	ALPNGroup string           // that may read them; "" is the directory's
 	Updater   *dns.Updater     // writes dns-01 records; nil leaves that to the hook
@@ -156,5 +161,6 @@ type Result struct {
 	Deployed bool   // something owed from an earlier run was done
 	Reason   string // why it was due, or until when it is not
 	Chain    []*x509.Certificate
-	Paths    certs.Paths // stable names; empty where nothing is kept
+	Key      crypto.Signer // of a new certificate, where arid made it
+	Paths    certs.Paths   // stable names; empty where nothing is kept
 }

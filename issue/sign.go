@@ -122,7 +122,7 @@ func (r *run) attempt(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	result := &Result{Issued: true, Reason: r.due.Reason, Chain: made.Chain}
+	result := &Result{Issued: true, Reason: r.due.Reason, Chain: made.Chain, Key: made.Key}
 	return r.result(result), r.deploy(ctx, version, made.Chain[0])
 }
 
@@ -220,11 +220,22 @@ func (r *run) unchanged(ctx context.Context) (*Result, error) {
 
 // signOnly is CSR in, chain out: nothing is read from disk and nothing kept.
 func (r *run) signOnly(ctx context.Context) (*Result, error) {
+	r.state = &certs.State{}
+	if len(r.Current) > 0 {
+		if err := r.weigh(); err != nil {
+			return nil, err
+		}
+		if !r.due.Due {
+			r.tell(StepUnchanged, "%s", r.due.Reason)
+			return &Result{Reason: r.due.Reason, Chain: r.Current}, nil
+		}
+		r.tell(StepDue, "due: %s", r.due.Reason)
+	}
 	made, err := r.obtain(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &Result{Issued: true, Chain: made.Chain}, nil
+	return &Result{Issued: true, Reason: r.due.Reason, Chain: made.Chain, Key: made.Key}, nil
 }
 
 func (r *run) nothingToDo() bool {
@@ -315,9 +326,13 @@ func (r *run) guardTestCA() error {
 	if from == "" || !r.stateIsCurrent() {
 		from = r.current.Leaf.Issuer.String()
 	}
+	hint := "use --out DIR for a test"
+	if r.Certificate == nil {
+		hint = "leave --current out for a test"
+	}
 	return &ConfigError{
 		What: fmt.Sprintf("live certificate comes from %q, and %q is a test CA", from, r.CA),
-		Hint: "use --out DIR for a test",
+		Hint: hint,
 	}
 }
 
@@ -369,7 +384,8 @@ func (r *run) compare(f *renew.Facts) {
 		}
 		return
 	}
-	f.KeyFits = r.current.Key != nil && keys.Fits(leaf.PublicKey, r.current.Key)
+	// Without a folder a key is made in memory, and nobody can look at it again.
+	f.KeyFits = r.Certificate == nil || r.current.Key != nil && keys.Fits(leaf.PublicKey, r.current.Key)
 	if was, err := keys.AlgoOf(leaf.PublicKey); r.Explicit.Algo && err == nil && was != r.Algo {
 		f.Changed = append(f.Changed, fmt.Sprintf("the key type (was %s)", was))
 	}

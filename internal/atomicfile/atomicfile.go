@@ -79,6 +79,28 @@ func Create(dir *os.Root, name string, data []byte, o Options) error {
 	return create(dir, name, data, o)
 }
 
+// NewFile is WriteFile for a path at which nothing may stand yet (fs.ErrExist).
+func NewFile(path string, data []byte, o Options) error {
+	dir, err := OpenDir(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	temp := tempPrefix + rand.Text()
+	if err := create(dir, temp, data, o); err != nil {
+		return err
+	}
+	defer dir.Remove(temp)
+	err = dir.Link(temp, filepath.Base(path))
+	if err != nil && !errors.Is(err, fs.ErrExist) { // there are no links on this file system
+		err = create(dir, filepath.Base(path), data, o)
+	}
+	if err != nil {
+		return err
+	}
+	return SyncDir(dir)
+}
+
 func create(dir *os.Root, name string, data []byte, o Options) (err error) {
 	perm := o.Perm
 	if perm == 0 {

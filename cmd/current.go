@@ -1,0 +1,71 @@
+package cmd
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"arid/certs"
+	"arid/internal/atomicfile"
+)
+
+// maxChain is more than any chain has.
+const maxChain = 1 << 20
+
+// readCurrent reads the chain of an earlier run; none is nil: there is no such file
+// yet, it is empty, or it is no chain, which is worth a warning.
+func (a *app) readCurrent(file string) ([]*x509.Certificate, error) {
+	what := fmt.Sprintf("--current %q", file)
+	data, err := atomicfile.ReadInput(a.abs(file), maxChain)
+	var large *atomicfile.TooLargeError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case errors.As(err, &large):
+		a.report.Warning(what + ": is no certificate, so that one is ordered")
+		return nil, nil
+	case err != nil:
+		return nil, &inputError{what, err}
+	}
+	return a.parseCurrent(what, data), nil
+}
+
+func (a *app) parseCurrent(what string, data []byte) []*x509.Certificate {
+	if len(data) == 0 {
+		return nil
+	}
+	chain, err := certs.ParseChain(data)
+	switch {
+	case err != nil:
+		a.report.Warning(fmt.Sprintf("%s: %v; a new one is ordered", what, err))
+		return nil
+	case len(chain) == 0:
+		a.report.Warning(what + ": is no certificate, so that one is ordered")
+	}
+	return chain
+}
+
+// touch sets the time of a file to now, and makes it where it is missing. The run
+// was good by then, and so a failure is a warning.
+func (a *app) touch(file string) {
+	path := a.abs(file)
+	err := unix.Utimes(path, nil) // for which the right to write is enough
+	if errors.Is(err, fs.ErrNotExist) {
+		defer unix.Umask(unix.Umask(a.umask))
+		var f *os.File
+		if f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o666); err == nil {
+			err = f.Close()
+		}
+	}
+	if err != nil {
+		var p *fs.PathError
+		if errors.As(err, &p) {
+			err = p.Err
+		}
+		a.report.Warning(fmt.Sprintf("--touch %q: %v", file, err))
+	}
+}
