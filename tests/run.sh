@@ -101,7 +101,7 @@ step "go test -race" go_test -race -short -timeout 20m ./...
 step "go test, killed at every call" go_test -timeout 20m -run 'Kill|BadDisk' ./certs ./cmd
 step "as an ordinary user" as_user
 # Of tests/servers what needs no more packages; `make servers` has the rest.
-step "bats" bats_run tests/bats/*.bats tests/servers/nginx.bats
+step "bats" bats_run tests/bats/*.bats tests/servers/nginx.bats tests/servers/lighttpd.bats
 
 echo
 [ "${#skipped[@]}" -eq 0 ] || printf 'skipped: %s\n' "${skipped[@]}"

@@ -30,7 +30,9 @@
 #   mend_config    and undoes that
 #
 # The command by which the hook tells the server is `telling COMMAND`, so that `told`
-# can count.
+# can count. COMMAND is the hook's own, with other paths, by `default`.
+
+load ../bats/servers
 
 NAME=www.example.test
 
@@ -51,7 +53,7 @@ fresh_tree() {
   printf '%s\n' "$NAME" >"$ARID_DOMAINS_TXT"
   TLS=$T/tls
   mkdir "$TLS"
-  open_way_to "$TLS"
+  open_way "$TLS"
   : >"$T/told"
 }
 
@@ -60,17 +62,18 @@ end_tree() {
   [ -n "${BATS_TEST_COMPLETED:-}" ] || show_logs "$FILE_T"
 }
 
-# open_way_to DIR: the directories above it are opened for the users of servers.
-open_way_to() {
-  local dir=$1
-  while dir=$(dirname "$dir") && [ "$dir" != / ] && [ "$dir" != /tmp ]; do
-    chmod a+x "$dir"
-  done
-}
-
 # from_cron COMMAND...: with the PATH that cron gives, and arid in it.
 from_cron() { PATH=$BUILD:/usr/bin:/bin "$@"; }
 renew() { from_cron arid renew "$@"; }
+
+# default VARIABLE PATH OTHER: the shell line that the hook has in VARIABLE, with OTHER in
+# the place of PATH.
+default() {
+  local line
+  line=$(sed -n "s/^$1='\(.*\)'\$/\1/p" "$ARID_HOOK")
+  [[ $line == *"$2"* ]] || fail "no $1 with $2 in $ARID_HOOK"
+  printf '%s' "${line//"$2"/"$3"}"
+}
 
 # telling COMMAND: the same as a shell line that `told` counts.
 telling() { printf 'echo told >>%q; %s' "$T/told" "$1"; }
@@ -104,12 +107,12 @@ await() {
 # shows_live: does the server show what is in the tree?
 shows_live() { [ "$(served)" = "$(live)" ]; }
 
-# await_live: until it does, and arid says the same.
+# await_live: until it does, and arid says the same; for a moment a server may have
+# processes of before beside new ones.
 await_live() {
   await shows_live
   case ${STARTTLS:-} in
-  '') arid check "127.0.0.1:$PORT" --name "$NAME" ;;
-  smtp | imap) arid check "127.0.0.1:$PORT/$STARTTLS" --name "$NAME" ;;
+  '' | smtp | imap) await arid check -q "127.0.0.1:$PORT${STARTTLS:+/$STARTTLS}" --name "$NAME" ;;
   esac
 }
 
@@ -169,10 +172,12 @@ shows_b_after_a() {
   a=$(served)
   [ "$#" -eq 0 ] || hold "$1"
   run --separate-stderr -0 renew -x "$NAME"
-  [[ $stderr == *"arid: $NAME: installed: ${FILES[0]}"* ]]
+  # shellcheck disable=SC2154  # of run
+  [[ ${stderr_lines[0]} == "arid: $NAME: installed: ${FILES[0]}"* && ${stderr_lines[1]} == "arid: $NAME: issued, "* ]]
+  [ "${#stderr_lines[@]}" -eq 2 ]
   [ "$(live)" != "$a" ]
-  await_live
   [ "$#" -eq 0 ] || still_held "$2" "$3"
+  await_live
   [ "$(told)" -eq "${RELOADS:-1}" ]
 }
 

@@ -12,9 +12,9 @@ setup() {
   FILES=("$TLS/$NAME.key" "$TLS/$NAME.pem")
   take_ports PORT
   config
-  export NGINX_TLS=$TLS NGINX_PREFLIGHT="nginx -t -q -c $T/nginx.conf"
-  NGINX_RELOAD=$(telling "[ ! -s $T/nginx.pid ] || nginx -c $T/nginx.conf -s reload")
-  export NGINX_RELOAD
+  export NGINX_TLS=$TLS NGINX_PREFLIGHT NGINX_RELOAD
+  NGINX_PREFLIGHT=$(default preflight /etc/nginx/nginx.conf "$T/nginx.conf")
+  NGINX_RELOAD=$(telling "$(default reload /run/nginx.pid "$T/nginx.pid")")
 }
 teardown() { end_tree; }
 teardown_file() { stop_all; }
