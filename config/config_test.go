@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,6 +33,14 @@ func mustLoad(t *testing.T, o Options) *Settings {
 }
 
 func TestDefaultsWithoutConfig(t *testing.T) {
+	closed := filepath.Join(t.TempDir(), "another user's")
+	if err := os.Mkdir(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	nobody, err := user.LookupId("65534")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name    string
 		uid     int
@@ -40,6 +49,8 @@ func TestDefaultsWithoutConfig(t *testing.T) {
 	}{
 		{"root", 0, []string{"HOME=/root"}, "/var/lib/arid"},
 		{"user", 1000, []string{"HOME=/home/u"}, "/home/u/.local/state/arid"},
+		{"user with the HOME of another, as s6-setuidgid leaves it", 65534, []string{"HOME=" + closed}, nobody.HomeDir + "/.local/state/arid"},
+		{"user without HOME", 65534, nil, nobody.HomeDir + "/.local/state/arid"},
 		{"user with a state directory", 1000, []string{"HOME=/home/u", "XDG_STATE_HOME=/s"}, "/s/arid"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -67,8 +78,8 @@ func TestDefaultsWithoutConfig(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Load(context.Background(), Options{UID: 1000, Environ: []string{}, root: t.TempDir()}); err == nil {
-		t.Error("no error without HOME")
+	if _, err := Load(context.Background(), Options{UID: 1 << 30, Environ: []string{}, root: t.TempDir()}); err == nil {
+		t.Error("no error without HOME, for a user whom nobody knows")
 	}
 }
 

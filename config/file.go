@@ -6,7 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -27,7 +29,7 @@ func (o *Options) find() (string, error) {
 		}
 	}
 	var list []string
-	if home := lookup(o.Environ, "HOME"); o.UID != 0 && filepath.IsAbs(home) {
+	if home := o.home(); o.UID != 0 && home != "" {
 		list = append(list, filepath.Join(home, ".config/arid/config"))
 	}
 	for _, f := range []string{"/etc/arid/config", "/usr/local/etc/arid/config", "/etc/dehydrated/config", "/usr/local/etc/dehydrated/config"} {
@@ -66,10 +68,27 @@ func (o *Options) baseDir(file string) (string, error) {
 	if state := lookup(o.Environ, "XDG_STATE_HOME"); filepath.IsAbs(state) {
 		return filepath.Join(state, "arid"), nil
 	}
-	if home := lookup(o.Environ, "HOME"); filepath.IsAbs(home) {
+	if home := o.home(); home != "" {
 		return filepath.Join(home, ".local/state/arid"), nil
 	}
 	return "", &Error{What: "BASEDIR is not set, and without HOME there is no default for it"}
+}
+
+// home is where the user's own files are, "" if nobody knows. s6-setuidgid, setuidgid
+// and chpst leave HOME as it was before: another user's that is closed to us is not
+// meant, and the password file has ours.
+func (o *Options) home() string {
+	home := lookup(o.Environ, "HOME")
+	info, err := os.Stat(home)
+	foreign := err == nil && info.Sys().(*syscall.Stat_t).Uid != uint32(o.UID) && info.Mode()&0o001 == 0
+	if filepath.IsAbs(home) && !foreign {
+		return home
+	}
+	u, err := user.LookupId(strconv.Itoa(o.UID))
+	if err != nil || !filepath.IsAbs(u.HomeDir) {
+		return ""
+	}
+	return u.HomeDir
 }
 
 // readConfig reads a file that will be run as a program: what others could
