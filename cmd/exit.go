@@ -20,6 +20,7 @@ import (
 	"arid/issue"
 	"arid/keys"
 	"arid/renew"
+	"arid/respond"
 )
 
 // Exit statuses: those of sysexits(3) where it has a word. docs/exit-status.md
@@ -98,6 +99,8 @@ func exitStatus(err error) int {
 		return statusConfig
 	case errors.Is(err, fs.ErrPermission):
 		return statusPermission
+	case is[*respond.ListenError](err):
+		return statusLater
 	case is[*config.NameError](err), is[*config.LineError](err), is[*inputError](err), is[*keys.ParseError](err),
 		is[*account.KeyError](err), is[*account.ContactError](err):
 		return statusInput

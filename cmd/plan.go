@@ -25,15 +25,24 @@ import (
 // plain setting.
 type orderFlags struct {
 	registrationFlags
-	notAfter string
-	force    bool
-	noLock   bool
+	notAfter  string
+	force     bool
+	noLock    bool
+	listen    []string
+	listening *listening // of listen; nil where there is no such flag
 }
 
 func (f *orderFlags) add(c *cobra.Command) {
 	f.registrationFlags.add(c)
 	c.Flags().StringVar(&f.notAfter, "not-after", "", "ask for a certificate that ends at `TIME` (RFC 3339)")
 	noLockFlag(c, &f.noLock)
+	listenFlag(c, &f.listen)
+}
+
+// begin takes up the flags that are worth something for the run as a whole.
+func (f *orderFlags) begin(a *app) error {
+	f.listening = &listening{app: a, addrs: f.listen}
+	return f.listening.check()
 }
 
 func noLockFlag(c *cobra.Command, noLock *bool) {
@@ -82,6 +91,9 @@ func (a *app) plan(f *orderFlags, authority *ca) (*plan, error) {
 	if err := a.validation(r); err != nil {
 		return nil, err
 	}
+	if f.listening != nil {
+		f.listening.fill(r)
+	}
 	p.store, err = a.store()
 	return p, err
 }
@@ -112,16 +124,18 @@ func (p *plan) request(names []string) (*issue.Request, error) {
 // canProve looks whether a challenge type can work here: directories, and who is
 // to write TXT records.
 func (p *plan) canProve(typ string) error {
-	switch typ {
-	case challenge.HTTP01:
+	alone := p.common.Proofs != nil // arid itself answers, and a directory may be missing
+	switch {
+	case typ == challenge.HTTP01 && alone && p.common.WellKnown == "", typ == challenge.TLSALPN01 && alone && p.common.ALPNDir == "":
+	case typ == challenge.HTTP01:
 		dir, err := challenge.OpenHTTPDir(p.common.WellKnown)
 		if err != nil {
 			return p.from("WELLKNOWN", err)
 		}
 		return dir.Close()
-	case challenge.TLSALPN01:
+	case typ == challenge.TLSALPN01:
 		return p.from("ALPNCERTDIR", alpn.CheckDir(p.common.ALPNDir, p.common.ALPNGroup))
-	case challenge.DNS01:
+	case typ == challenge.DNS01:
 		if p.settings.Bool("DNS_UPDATE") {
 			var err error
 			p.common.Updater, err = p.updater()

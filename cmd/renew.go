@@ -80,6 +80,9 @@ func (a *app) renew(c *cobra.Command, f *renewFlags, words []string) error {
 	if err := a.rightUser(); err != nil {
 		return err
 	}
+	if err := f.begin(a); err != nil {
+		return err
+	}
 	domains, err := a.domains()
 	if err != nil {
 		return err
@@ -102,7 +105,7 @@ func (a *app) renew(c *cobra.Command, f *renewFlags, words []string) error {
 	if w.common, err = a.plan(&f.orderFlags, w.authority); err != nil {
 		return err
 	}
-	w.session = &session{app: a, hooks: w.common.common.Hooks, noLock: f.noLock}
+	w.session = &session{app: a, hooks: w.common.common.Hooks, listen: f.listening, noLock: f.noLock}
 	defer func() {
 		a.report.Clear() // the screen is exit_hook's
 		w.session.end(c.Context(), w.first)

@@ -81,24 +81,14 @@ func (a *app) respond(c *cobra.Command, f *respondFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, l := range listeners {
-			l.Close()
-		}
-	}()
+	defer closeAll(listeners)
 	if err := f.checkLoop(listeners); err != nil {
 		return err
 	}
 	if err := user.Become(); err != nil {
 		return err
 	}
-	f.options.Tell = func(text string, trouble error) {
-		if trouble != nil {
-			a.report.Warning(text)
-			return
-		}
-		a.report.Step(text)
-	}
+	f.options.Tell = a.tellAnswer
 	if connection != nil {
 		return a.respondOnce(c, connection, f.options)
 	}
@@ -188,7 +178,8 @@ func (a *app) sockets(c *cobra.Command, addrs []string) ([]net.Listener, net.Con
 	for _, addr := range addrs {
 		l, err := respond.Listen(c.Context(), addr)
 		if err != nil {
-			return nil, nil, a.listenTrouble(err)
+			closeAll(listeners)
+			return nil, nil, listenTrouble(err)
 		}
 		listeners = append(listeners, l)
 	}
@@ -207,16 +198,18 @@ func (a *app) sockets(c *cobra.Command, addrs []string) ([]net.Listener, net.Con
 	return nil, connection, nil
 }
 
-// listenTrouble tells a mistake from an address that is taken, or not there yet.
-func (a *app) listenTrouble(err error) error {
-	var bad *respond.AddrError
-	switch {
-	case errors.As(err, &bad):
+// listenTrouble makes a mistake of what is no address.
+func listenTrouble(err error) error {
+	if is[*respond.AddrError](err) {
 		return &usageError{what: "--listen: " + err.Error()}
-	case errors.Is(err, fs.ErrPermission):
-		return err
 	}
-	return a.ended(statusLater, err)
+	return err
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		l.Close()
+	}
 }
 
 // checkLoop refuses a backend that is ourselves.

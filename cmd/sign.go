@@ -84,6 +84,7 @@ of the run before, which is printed again as long as it is good and not due.`,
 		Example: `  arid sign www.example.org example.org
   arid sign -t dns-01 -k /etc/arid/dns-hook example.org '*.example.org'
   arid sign -t tls-alpn-01 --alpn /var/lib/arid/alpn www.example.org
+  arid sign -t tls-alpn-01 --listen :443 www.example.org
   arid sign --csr request.csr --current chain.pem > chain.new && mv chain.new chain.pem
   arid sign --account-key account.key --csr domain.csr --acme-dir DIR > chain.pem`,
 		GroupID: groupCertificates,
@@ -130,6 +131,9 @@ func (a *app) sign(c *cobra.Command, f *signFlags, words []string) error {
 	if err := a.rightUser(); err != nil {
 		return err
 	}
+	if err := f.begin(a); err != nil {
+		return err
+	}
 	authority, err := a.openCA(c.Context())
 	if err != nil {
 		return err
@@ -139,7 +143,9 @@ func (a *app) sign(c *cobra.Command, f *signFlags, words []string) error {
 		return err
 	}
 	request.Insist = request.Insist || a.report.Terminal() // somebody waits for it
-	run := &session{app: a, hooks: request.Hooks, noLock: f.noLock}
+	run := &session{app: a, hooks: request.Hooks, listen: f.listening, noLock: f.noLock}
+	defer f.listening.end()
+	request.Begin = f.listening.begin
 	if request.Certificate != nil {
 		request.Begin = func(ctx context.Context) error {
 			a.report.Clear() // the screen is startup_hook's
@@ -229,6 +235,9 @@ func (a *app) request(authority *ca, f *signFlags, words []string) (*issue.Reque
 	r, err := p.request(names)
 	if err != nil {
 		return nil, err
+	}
+	if r.Proofs != nil && !r.Types.Uses(challenge.HTTP01, names) && !r.Types.Uses(challenge.TLSALPN01, names) {
+		return nil, &usageError{what: "--listen is for http-01 and tls-alpn-01, and no name is proved by either"}
 	}
 	r.CSR = csr
 	if f.selfCheck {

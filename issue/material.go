@@ -17,7 +17,8 @@ type material struct {
 	http *challenge.HTTPDir // nil where no name needs it
 	alpn *alpn.Dir
 	put  []task
-	told error // why the records could not be added
+	show []func() // take away what Proofs shows
+	told error    // why the records could not be added
 }
 
 // put shows the proofs. The returned function takes them away.
@@ -46,13 +47,13 @@ func (r *run) put(ctx context.Context, tasks []task) (remove func(), err error) 
 
 // open opens the directories of the types that are needed.
 func (m *material) open(needed func(typ string) bool) (err error) {
-	if needed(challenge.HTTP01) {
+	if needed(challenge.HTTP01) && (m.Proofs == nil || m.WellKnown != "") {
 		if m.http, err = challenge.OpenHTTPDir(m.WellKnown); err != nil {
 			return err
 		}
 		m.http.Mode = m.TokenMode
 	}
-	if needed(challenge.TLSALPN01) {
+	if needed(challenge.TLSALPN01) && (m.Proofs == nil || m.ALPNDir != "") {
 		made := false
 		if m.alpn, made, err = alpn.OpenDir(m.ALPNDir, m.ALPNGroup); err != nil {
 			return err
@@ -75,18 +76,42 @@ func (m *material) close() {
 
 func (m *material) putFile(t task) error {
 	m.put = append(m.put, t)
-	switch t.typ {
-	case challenge.HTTP01:
+	if err := m.putProof(t); err != nil {
+		return err
+	}
+	switch {
+	case t.typ == challenge.HTTP01 && m.http != nil:
 		if err := m.http.Put(t.hook.Token, t.keyAuth); err != nil {
 			return err
 		}
 		m.tell(StepPut, "%s: wrote %s/%s", t.name, m.WellKnown, t.hook.Token)
-	case challenge.TLSALPN01:
+	case t.typ == challenge.TLSALPN01 && m.alpn != nil:
 		if err := m.alpn.Put(t.name, t.keyAuth, time.Now()); err != nil {
 			return err
 		}
 		m.tell(StepPut, "%s: wrote a certificate for acme-tls/1, %s/%s.crt.pem, and its key", t.name, m.ALPNDir, alpn.ServerName(t.name))
 	}
+	return nil
+}
+
+// putProof shows a proof from memory, where arid itself answers.
+func (m *material) putProof(t task) error {
+	if m.Proofs == nil {
+		return nil
+	}
+	switch t.typ {
+	case challenge.HTTP01:
+		m.show = append(m.show, m.Proofs.PutToken(t.hook.Token, t.keyAuth))
+	case challenge.TLSALPN01:
+		remove, err := m.Proofs.PutName(t.name, t.keyAuth, time.Now())
+		if err != nil {
+			return err
+		}
+		m.show = append(m.show, remove)
+	default:
+		return nil
+	}
+	m.tell(StepPut, "%s: arid itself shows the proof", t.name)
 	return nil
 }
 
@@ -112,12 +137,15 @@ func (m *material) putRecords(ctx context.Context, tasks []task) error {
 
 // removeAll takes away what was put, also after a signal.
 func (m *material) removeAll(ctx context.Context) {
+	for _, remove := range m.show {
+		remove()
+	}
 	for _, t := range m.put {
 		var err error
-		switch t.typ {
-		case challenge.HTTP01:
+		switch {
+		case t.typ == challenge.HTTP01 && m.http != nil:
 			err = m.http.Remove(t.hook.Token)
-		case challenge.TLSALPN01:
+		case t.typ == challenge.TLSALPN01 && m.alpn != nil:
 			err = m.alpn.Remove(t.name)
 		}
 		if err != nil {
@@ -177,12 +205,12 @@ func (m *material) removeLeft(ctx context.Context, name string, ch acme.Challeng
 	if err != nil {
 		return
 	}
-	switch ch.Type {
-	case challenge.HTTP01:
+	switch {
+	case ch.Type == challenge.HTTP01 && m.http != nil:
 		err = m.http.RemoveStale(ch.Token, keyAuth)
-	case challenge.TLSALPN01:
+	case ch.Type == challenge.TLSALPN01 && m.alpn != nil:
 		err = m.alpn.RemoveStale(name, keyAuth)
-	case challenge.DNS01:
+	case ch.Type == challenge.DNS01:
 		t := task{name: name, typ: ch.Type}
 		t.hook.Value = challenge.Value(ch.Type, keyAuth)
 		m.removeRecords(ctx, []task{t})

@@ -20,6 +20,7 @@ import (
 	"arid/keys"
 	"arid/probe"
 	"arid/renew"
+	"arid/respond"
 )
 
 // Request says which certificate is wanted, from whom, and where it goes. It is
@@ -50,10 +51,11 @@ type Request struct {
 	Begin         func(context.Context) error // called before anything is done for the certificate, and not where nothing is; may be nil
 
 	Types     challenge.Choice // by which challenge each name is proved; all of Names can be
-	WellKnown string           // directory for http-01 files
+	WellKnown string           // directory for http-01 files; with Proofs it may be "": none
 	TokenMode fs.FileMode      // of those; 0: all may read them
-	ALPNDir   string           // directory for tls-alpn-01 certificates
+	ALPNDir   string           // directory for tls-alpn-01 certificates; with Proofs it may be "": none
 	ALPNGroup string           // that may read them; "" is the directory's
+	Proofs    *respond.Proofs  // what arid itself answers from; nil: others answer
 	Updater   *dns.Updater     // writes dns-01 records; nil leaves that to the hook
 	DNS       *dns.Client      // looks whether dns-01 records can be seen
 	DNSWait   time.Duration    // for how long at most; 0 does not look

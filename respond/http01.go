@@ -31,12 +31,13 @@ const maxAnswer = 4096
 // nothing of the request. dir is opened for each request, so that it may be
 // made or replaced while the handler serves.
 func HTTP01(dir string) http.Handler {
-	return http01(dir, func(string, error) {})
+	read := func(token string) ([]byte, error) { return readToken(dir, token) }
+	return http01(read, func(string, error) {})
 }
 
-// http01 is HTTP01 that tells which token was asked for, "" for none, and what
+// http01 is HTTP01 for what read gives, and tells which token was asked for, "" for none, and what
 // kept it from being answered.
-func http01(dir string, tell func(token string, err error)) http.Handler {
+func http01(read func(token string) ([]byte, error), tell func(token string, err error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The path as it was sent: a token needs no escapes, so one that has
 		// some fails the grammar instead of being decoded into it.
@@ -46,7 +47,7 @@ func http01(dir string, tell func(token string, err error)) http.Handler {
 			http.Error(w, "not found", http.StatusNotFound)
 			return
 		}
-		answer, err := readToken(dir, token)
+		answer, err := read(token)
 		tell(token, err)
 		if err != nil {
 			http.Error(w, "not found", http.StatusNotFound)
@@ -74,6 +75,17 @@ func isToken(s string) bool {
 		}
 	}
 	return true
+}
+
+// token is the answer to a token. What is no fault of who asks is a *DirError.
+func (r *responder) token(token string) ([]byte, error) {
+	if keyAuth, found := r.Proofs.token(token); found {
+		return []byte(keyAuth), nil
+	}
+	if r.HTTP == "" {
+		return nil, fs.ErrNotExist
+	}
+	return readToken(r.HTTP, token)
 }
 
 // readToken reads the regular file token in dir. It follows no symlink at that
@@ -136,7 +148,7 @@ func (r *responder) http(p *peer) (trouble error) {
 	// The handler has ended when the connection is closed, and that is waited for.
 	closed := &closing{peer: p, done: make(chan struct{})}
 	s := &http.Server{
-		Handler: http01(r.HTTP, func(token string, err error) {
+		Handler: http01(r.token, func(token string, err error) {
 			trouble = r.toldHTTP(p, token, err)
 		}),
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is 404 as all else is

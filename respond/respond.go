@@ -1,6 +1,7 @@
 // Package respond answers a CA's questions from the directories that `arid sign`
-// fills: tls-alpn-01 (RFC 8737) from pairs of certificate and key, http-01 (RFC 8555
-// §8.3) from tokens. What else comes is refused, or forwarded untouched.
+// fills, or from memory: tls-alpn-01 (RFC 8737) from pairs of certificate and key,
+// http-01 (RFC 8555 §8.3) from tokens. What else comes is refused, or forwarded
+// untouched.
 package respond
 
 import (
@@ -21,10 +22,11 @@ import (
 )
 
 // Options say what is answered, and what becomes of the rest. At least one of
-// ALPN and HTTP is wanted.
+// ALPN, HTTP and Proofs is wanted.
 type Options struct {
-	ALPN string // directory of pairs, as alpn.Dir.Put writes them; "": no tls-alpn-01
-	HTTP string // directory of tokens; "": no http-01
+	ALPN   string  // directory of pairs, as alpn.Dir.Put writes them; "": no tls-alpn-01
+	HTTP   string  // directory of tokens; "": no http-01
+	Proofs *Proofs // of both kinds, and looked at first; nil: none
 
 	// Fallback is shown for names that have no pair, in place of an alert.
 	Fallback *tls.Certificate
@@ -230,9 +232,9 @@ func (r *responder) handle(ctx context.Context, c net.Conn) error {
 	}
 	const handshake = 22 // the type of a TLS record (RFC 8446 §5.1)
 	switch isTLS := first[0] == handshake; {
-	case isTLS && r.ALPN != "":
+	case isTLS && (r.ALPN != "" || r.Proofs != nil):
 		return r.tls(ctx, p)
-	case !isTLS && r.HTTP != "" && (r.Backend == "" || p.begins("GET "+prefix) || p.begins("HEAD "+prefix)):
+	case !isTLS && (r.HTTP != "" || r.Proofs != nil) && (r.Backend == "" || p.begins("GET "+prefix) || p.begins("HEAD "+prefix)):
 		return r.http(p)
 	case r.Backend != "":
 		return r.forward(ctx, p)

@@ -22,30 +22,58 @@ func (e *AddrError) Error() string {
 	return fmt.Sprintf("%q is not ADDRESS:PORT, [ADDRESS]:PORT or :PORT", e.Addr)
 }
 
-// Listen listens on ADDRESS:PORT. IPv6 addresses stand in brackets and may have a
-// zone; [::] is all of IPv6 alone, and without an address it is all of both. What is
-// no address is an *AddrError.
-func Listen(ctx context.Context, addr string) (net.Listener, error) {
-	network := "tcp"
-	if !strings.HasPrefix(addr, ":") {
-		at, err := netip.ParseAddrPort(addr)
-		if err != nil {
-			return nil, &AddrError{addr}
-		}
+// ListenError is an ADDR that cannot be listened on just now, or by this user.
+type ListenError struct {
+	Addr string
+	Err  error
+}
+
+func (e *ListenError) Error() string { return fmt.Sprintf("cannot listen on %s: %v", e.Addr, e.Err) }
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// CheckAddr tells whether addr is ADDRESS:PORT. IPv6 addresses stand in brackets and
+// may have a zone; [::] is all of IPv6 alone, and without an address it is all of
+// both. The error is an *AddrError.
+func CheckAddr(addr string) error {
+	_, err := networkOf(addr)
+	return err
+}
+
+func networkOf(addr string) (string, error) {
+	host, network := addr, "tcp"
+	if strings.HasPrefix(addr, ":") {
+		host = "[::]" + addr
+	}
+	at, err := netip.ParseAddrPort(host)
+	switch {
+	case err != nil:
+		return "", &AddrError{addr}
+	case host != addr:
+	case at.Addr().Is6():
+		network = "tcp6"
+	default:
 		network = "tcp4"
-		if at.Addr().Is6() {
-			network = "tcp6"
-		}
-	} else if _, err := netip.ParseAddrPort("[::]" + addr); err != nil {
-		return nil, &AddrError{addr}
+	}
+	return network, nil
+}
+
+// Listen listens on ADDRESS:PORT, as CheckAddr has it. The error is an *AddrError or a
+// *ListenError.
+func Listen(ctx context.Context, addr string) (net.Listener, error) {
+	network, err := networkOf(addr)
+	if err != nil {
+		return nil, err
 	}
 	var c net.ListenConfig
 	l, err := c.Listen(ctx, network, addr)
 	var op *net.OpError
 	if errors.As(err, &op) {
-		err = fmt.Errorf("cannot listen on %s: %w", addr, op.Err) // the rest says the address again
+		err = op.Err // the rest says the address again
 	}
-	return l, err
+	if err != nil {
+		return nil, &ListenError{addr, err}
+	}
+	return l, nil
 }
 
 // ErrNoSocket is descriptor 0 that is none.

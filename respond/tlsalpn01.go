@@ -111,7 +111,7 @@ func (r *responder) validate(ctx context.Context, p *peer, serverName string) er
 		r.tell(p, "tls-alpn-01: refused: asks for no name")
 		return nil
 	}
-	pair, err := readPair(r.ALPN, serverName)
+	pair, err := r.pair(serverName)
 	if err != nil && r.Fallback == nil {
 		refuse(p, unrecognizedName)
 		return r.noPair(p, serverName, err)
@@ -161,6 +161,17 @@ func config(pair *tls.Certificate) *tls.Config {
 			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
 	}
+}
+
+// pair is what to show for a name. What is no fault of who asks is a *DirError.
+func (r *responder) pair(serverName string) (*tls.Certificate, error) {
+	if pair := r.Proofs.pair(serverName); pair != nil {
+		return pair, nil
+	}
+	if r.ALPN == "" {
+		return nil, fs.ErrNotExist
+	}
+	return readPair(r.ALPN, serverName)
 }
 
 // readPair reads the pair for a name. What is no fault of who asks is a *DirError.

@@ -253,6 +253,96 @@ V6_LOOPBACK=1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.
   [[ $output == "arid: cannot become user \"www-data\", group 33: operation not permitted" ]] || fail "$output"
 }
 
+# --- arid sign --listen
+
+# nobody_at PORT...: nobody listens there.
+nobody_at() {
+  local port
+  for port in "$@"; do
+    run ! bash -c "exec 4<>/dev/tcp/127.0.0.1/$port"
+  done
+}
+
+@test "sign --listen: both types, names and addresses, without a directory" {
+  export ARID_WELLKNOWN=$T/none ARID_ALPNCERTDIR=$T/none
+  issue listen.example.test 127.0.0.1 ::1 --listen "127.0.0.1:$TLS_PORT" --listen "[::1]:$TLS_PORT"
+  issue http.example.test 127.0.0.1 -t http-01 --listen ":$HTTP_PORT"
+  issue one.example.test two.example.test -t 'one.example.test:http-01 tls-alpn-01' --listen ":$HTTP_PORT" --listen ":$TLS_PORT"
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout csr.key -subj / -addext subjectAltName=DNS:csr.example.test -out csr.pem 2>openssl.log
+  arid sign --csr csr.pem --listen ":$TLS_PORT" >csr.chain
+  verify_chain csr.chain csr.example.test
+  nobody_at "$HTTP_PORT" "$TLS_PORT"
+  [ ! -e none ]
+}
+
+@test "sign --listen: an address that is taken, or not permitted, is said before anything is asked" {
+  start_respond --alpn "$ALPN" --listen "127.0.0.1:$TLS_PORT"
+  await_port "$TLS_PORT" "$RESPOND"
+  local before
+  before=$(wc -l <"$FILE_T/pebble.log")
+  run -75 arid sign --accept-terms --listen "127.0.0.1:$HTTP_PORT" --listen "127.0.0.1:$TLS_PORT" taken.example.test
+  [ "$output" = "arid: taken.example.test: cannot listen on 127.0.0.1:$TLS_PORT: bind: address already in use" ] || fail "$output"
+  nobody_at "$HTTP_PORT"
+  run -64 arid sign --accept-terms --listen 443 taken.example.test
+  if is_root; then
+    # In a network of its own, as ports below 1024 may be for all on this host.
+    mkdir nobody
+    chown nobody nobody
+    run -77 unshare -n sh -c 'echo 1024 >/proc/sys/net/ipv4/ip_unprivileged_port_start && ip link set lo up && exec setpriv --reuid nobody --clear-groups "$@"' sh \
+      "$BUILD/arid" --base "$T/nobody" sign --accept-terms --ca https://127.0.0.1:9/ --listen 127.0.0.1:80 taken.example.test
+    [ "$output" = "arid: taken.example.test: cannot listen on 127.0.0.1:80: bind: permission denied" ] || fail "$output"
+  fi
+  [ "$(wc -l <"$FILE_T/pebble.log")" -eq "$before" ]
+}
+
+@test "sign --listen: TERM ends it with the order, KILL leaves nothing" {
+  local signal ended
+  mkdir tmp
+  for signal in TERM KILL; do
+    printf '#!/bin/sh\n[ "$1" != deploy_challenge ] || { kill -%s "$PPID"; sleep 1; }\n' "$signal" >hook
+    chmod +x hook
+    ended=0
+    TMPDIR=$T/tmp arid sign --accept-terms -x -k ./hook --listen ":$TLS_PORT" ended.example.test 2>"$signal.log" || ended=$?
+    [ "$ended" -eq $((128 + $(kill -l "$signal"))) ]
+    nobody_at "$TLS_PORT"
+    [ -z "$(find "$ALPN" tmp -mindepth 1)" ]
+  done
+  issue ended.example.test --listen ":$TLS_PORT"
+}
+
+@test "sign --listen: startup_hook stops the server that has the port, exit_hook starts it again" {
+  cat >hook <<'EOF'
+#!/bin/sh
+case $1 in
+startup_hook)
+  kill "$(cat server.pid)"
+  while kill -0 "$(cat server.pid)" 2>/dev/null; do sleep 0.1; done
+  ;;
+exit_hook) touch start-again ;;
+esac
+EOF
+  chmod +x hook
+  # Nobody's child, as a service is: it is gone once it has ended.
+  (setsid "$BUILD/arid" respond -v --alpn "$ALPN" --listen ":$TLS_PORT" 2>respond.log 3>&- & echo $! >server.pid)
+  await_port "$TLS_PORT" "$(cat server.pid)"
+  issue standalone.example.test -k ./hook --listen ":$TLS_PORT"
+  [ -e start-again ]
+  run ! grep -q standalone respond.log
+}
+
+@test "renew --listen: several certificates, one socket" {
+  mkdir -p "$ARID_BASEDIR"
+  printf '%s.example.test\n' r1 r2 r3 r4 >"$ARID_BASEDIR/domains.txt"
+  export ARID_ALPNCERTDIR=$T/none
+  run -0 arid renew -v --accept-terms --listen ":$TLS_PORT"
+  [ "$(grep -c 'listens on' <<<"$output")" -eq 1 ]
+  local name
+  for name in r1 r2 r3 r4; do
+    verify_chain "$ARID_BASEDIR/certs/$name.example.test/fullchain.pem" "$name.example.test"
+  done
+  nobody_at "$TLS_PORT"
+}
+
 # --- visitors go to the backend
 
 @test "one port for a CA and for visitors; the backend may be down" {
