@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"arid/internal/atomicfile"
 	"arid/keys"
 )
@@ -134,6 +136,7 @@ type place struct {
 	after string // the name whose owner and mode it follows
 	fresh bool   // what is to stand there does not yet
 	open  bool   // it does, and an earlier run has not come to Keep or Undo
+	kept  bool   // what stood there before was kept by this run
 }
 
 // Names beside the file, all with a dot: servers that read a whole directory pass
@@ -168,15 +171,17 @@ func Install(ctx context.Context, destinations []Destination) (*Installation, er
 }
 
 func (in *Installation) install(ctx context.Context) error {
+	// Mostly there is nothing to do: then nothing is written, not even a lock.
+	if err := in.look(); err != nil || len(in.changed()) == 0 {
+		return err
+	}
 	unlock, err := in.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	for _, p := range in.places {
-		if err := p.look(); err != nil {
-			return err
-		}
+	if err := in.look(); err != nil {
+		return err
 	}
 	fresh := slices.DeleteFunc(slices.Clone(in.places), func(p *place) bool { return !p.fresh })
 	defer removeTemps(fresh)
@@ -185,9 +190,9 @@ func (in *Installation) install(ctx context.Context) error {
 			return fmt.Errorf("%q: %w", p.Path, err)
 		}
 	}
-	for i, p := range fresh {
+	for _, p := range fresh {
 		if err := p.keepOld(); err != nil {
-			forgetOld(fresh[:i+1])
+			forgetOld(fresh)
 			return fmt.Errorf("%q: %w", p.Path, err)
 		}
 	}
@@ -274,14 +279,18 @@ func openTrusted(path string) (*os.Root, error) {
 			return nil, err
 		}
 		if links++; links > maxLinks {
-			return nil, &LinkError{next}
+			return nil, &fs.PathError{Op: "open", Path: path, Err: syscall.ELOOP}
 		}
 		rest = append(strings.Split(target, "/"), rest...)
 		if filepath.IsAbs(target) {
 			at = "/"
 		}
 	}
-	return atomicfile.OpenDir(at)
+	dir, err := atomicfile.OpenDirect(at)
+	if errors.Is(err, syscall.ELOOP) { // it came meanwhile
+		return nil, &LinkError{at}
+	}
+	return dir, err
 }
 
 func sameDir(a, b *os.Root) bool {
@@ -307,7 +316,7 @@ func (in *Installation) lock(ctx context.Context) (unlock func(), err error) {
 		}
 	}
 	for _, dir := range dirs {
-		release, err := atomicfile.Lock(ctx, filepath.Join(dir.Name(), installLock), installWait)
+		release, err := atomicfile.LockIn(ctx, dir, installLock, installWait)
 		if err != nil {
 			unlock()
 			return nil, err
@@ -321,6 +330,15 @@ func (in *Installation) lock(ctx context.Context) (unlock func(), err error) {
 }
 
 // look tells what there is to do.
+func (in *Installation) look() error {
+	for _, p := range in.places {
+		if err := p.look(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (p *place) look() error {
 	same, err := p.stands(true)
 	if err != nil {
@@ -344,6 +362,8 @@ func (p *place) stands(attributes bool) (bool, error) {
 	case err != nil:
 		return false, err
 	case info.Mode().Type() == fs.ModeSymlink:
+		return false, nil
+	case !p.believed(info) && ownerOf(info) != p.UID: // he could change it later
 		return false, nil
 	case !info.Mode().IsRegular():
 		return false, &fs.PathError{Op: "replace", Path: p.Path, Err: atomicfile.ErrNotRegular}
@@ -443,6 +463,10 @@ func (p *place) predecessor() *atomicfile.Attributes {
 // keepOld gives what stands there another name, or notes that nothing does, by an
 // empty file.
 func (p *place) keepOld() error {
+	if p.unfinished() {
+		return nil
+	}
+	p.kept = true
 	if err := removeName(p.dir, p.old()); err != nil {
 		return err
 	}
@@ -450,6 +474,33 @@ func (p *place) keepOld() error {
 		return atomicfile.Create(p.dir, p.old(), nil, atomicfile.Options{Perm: 0o600})
 	}
 	return linkOrCopy(p.dir, p.name, p.old())
+}
+
+// unfinished tells whether what stands there is from a run that has come to no end:
+// one before it is kept then, which was the last that a server was content with. What
+// is younger than that note somebody has put there himself.
+func (p *place) unfinished() bool {
+	old, err := p.dir.Lstat(p.old())
+	if err != nil || !p.believed(old) {
+		return false
+	}
+	now, err := p.dir.Lstat(p.name)
+	if err != nil {
+		return false
+	}
+	noted, err := p.changeTime(p.old()) // set by link(2), whatever is in the file
+	return err == nil && !now.ModTime().After(noted)
+}
+
+func (p *place) changeTime(name string) (time.Time, error) {
+	dir, err := p.dir.Open(".")
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer dir.Close()
+	var stat unix.Stat_t
+	err = unix.Fstatat(int(dir.Fd()), name, &stat, unix.AT_SYMLINK_NOFOLLOW)
+	return time.Unix(stat.Ctim.Unix()), err
 }
 
 // removeName removes a name that need not be there.
@@ -468,7 +519,9 @@ func removeTemps(places []*place) {
 
 func forgetOld(places []*place) {
 	for _, p := range places {
-		_ = p.dir.Remove(p.old())
+		if p.kept {
+			_ = p.dir.Remove(p.old())
+		}
 	}
 }
 
@@ -513,6 +566,9 @@ func (in *Installation) Undo(ctx context.Context) error { return in.settle(ctx, 
 
 // settle does something with the changed files that are as Install left them.
 func (in *Installation) settle(ctx context.Context, do func([]*place) error) error {
+	if len(in.changed()) == 0 {
+		return nil
+	}
 	unlock, err := in.lock(ctx)
 	if err != nil {
 		return err

@@ -2,12 +2,14 @@ package certs
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -105,22 +107,28 @@ func TestDeploymentsKilledAtAnyCall(t *testing.T) {
 	}
 	a := newAuthority(t)
 	one, two, three := newPair(t, a, nil), newPair(t, a, nil), newPair(t, a, nil)
+	again := pairOf(t, Material{Key: mustKey(t, two.key), Chain: []*x509.Certificate{a.leaf(t, mustKey(t, two.key).Public(), nil, "www.example.org"), a.intermediate}})
 	inPlace := map[string]string{"www.pem": one.cert, "www.key": one.key}
 	waiting := map[string]string{"www.pem": one.cert, "www.key": one.key, "www.pem.upd": two.cert, "www.key.upd": two.key}
 	backed := map[string]string{"www.pem": one.cert, "www.key": one.key, "www.pem.upd": two.cert, "www.key.upd": two.key, "www.pem.old.0": three.cert, "www.key.old.0": three.key}
+	left := map[string]string{"www.key": two.key, ".www.key.arid-old": one.key, "www.pem": one.cert, ".www.pem.arid-old": one.cert}
 	for _, table := range []killTable{
 		{"install", "install", inPlace, two, checkInstall(one, two, "install")},
 		{"install for the first time", "install", nil, two, checkInstall(pair{}, two, "install")},
 		{"install and go back", "undo", inPlace, two, checkInstall(one, two, "undo")},
 		{"go back to nothing", "undo", nil, two, checkInstall(pair{}, two, "undo")},
+		{"install where a run was killed", "install", left, three, checkInstall(one, three, "install", two)},
+		{"go back where a run was killed", "undo", left, three, checkInstall(one, three, "undo", two)},
 		{"stage", "stage", inPlace, two, checkStaged(two, one, two)},
 		{"stage in place of another", "stage", waiting, three, checkStaged(three, one, two, three)},
 		{"stage what is in place, while another waits", "stage", waiting, one, checkStaged(one, one, two)},
 		{"promote", "promote", waiting, pair{}, checkPromoted(two, one, pair{})},
 		{"promote for the first time", "promote", map[string]string{"www.pem.upd": two.cert, "www.key.upd": two.key}, pair{}, checkPromoted(two, pair{}, pair{})},
 		{"promote with backups", "promote", backed, pair{}, checkPromoted(two, one, three)},
-		{"self-signed", "self-signed", nil, pair{}, checkSelfSigned},
-		{"self-signed for a key", "self-signed", map[string]string{"www.key": one.key}, pair{}, checkSelfSigned},
+		{"promote a certificate alone", "promote", map[string]string{"www.pem": again.cert, "www.key": two.key, "www.pem.upd": two.cert}, pair{}, checkPromoted(two, pair{cert: again.cert}, pair{})},
+		{"self-signed", "self-signed", nil, pair{}, checkSelfSigned("")},
+		{"self-signed for a key", "self-signed", map[string]string{"www.key": one.key}, pair{}, checkSelfSigned("")},
+		{"self-signed for a certificate", "self-signed", map[string]string{"www.pem": one.cert}, pair{}, checkSelfSigned(one.cert)},
 	} {
 		t.Run(table.name, func(t *testing.T) { table.sweep(t) })
 	}
@@ -138,7 +146,12 @@ func (table *killTable) sweep(t *testing.T) {
 				t.Fatal(err)
 			}
 			for file, text := range files {
-				write(t, filepath.Join(dir, name, file), text, 0o600)
+				path := filepath.Join(dir, name, file)
+				write(t, path, text, 0o600)
+				earlier := time.Now().Add(-time.Minute) // than what is noted of it
+				if err := os.Chtimes(path, earlier, earlier); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 		return dir
@@ -214,11 +227,14 @@ func deskOf(t *testing.T, dir string) map[string]string {
 
 // checkInstall: each file is whole; the next run puts the new ones in place, and
 // knows if the server was not told of them.
-func checkInstall(old, next pair, job string) func(*testing.T, string, string, error) {
+func checkInstall(old, next pair, job string, left ...pair) func(*testing.T, string, string, error) {
+	any := append(left, old, next)
 	return func(t *testing.T, at, dir string, failed error) {
 		files := deskOf(t, dir)
-		if files["www.pem"] != old.cert && files["www.pem"] != next.cert || files["www.key"] != old.key && files["www.key"] != next.key {
-			t.Errorf("%s: neither old nor new: %v", at, files)
+		for name, part := range map[string]func(pair) string{"www.pem": func(p pair) string { return p.cert }, "www.key": func(p pair) string { return p.key }} {
+			if !slices.ContainsFunc(any, func(p pair) bool { return part(p) == files[name] }) {
+				t.Errorf("%s: neither old nor new: %s is %q", at, name, files[name])
+			}
 		}
 		if failed == nil {
 			want := map[string]string{"www.pem": next.cert, "www.key": next.key}
@@ -291,11 +307,10 @@ func isPair(files map[string]string, any ...pair) bool {
 // checkPromoted: one more run ends well, with everything in its place.
 func checkPromoted(next, old, older pair) func(*testing.T, string, string, error) {
 	want := map[string]string{"www.pem": next.cert, "www.key": next.key}
-	if old.cert != "" {
-		want["www.pem.old.0"], want["www.key.old.0"] = old.cert, old.key
-	}
-	if older.cert != "" {
-		want["www.pem.old.1"], want["www.key.old.1"] = older.cert, older.key
+	for name, text := range map[string]string{"www.pem.old.0": old.cert, "www.key.old.0": old.key, "www.pem.old.1": older.cert, "www.key.old.1": older.key} {
+		if text != "" {
+			want[name] = text
+		}
 	}
 	return func(t *testing.T, at, dir string, failed error) {
 		if files := deskOf(t, dir); old.cert != "" && (files["www.pem"] == "" || files["www.key"] == "") {
@@ -311,13 +326,19 @@ func checkPromoted(next, old, older pair) func(*testing.T, string, string, error
 	}
 }
 
-func checkSelfSigned(t *testing.T, at, dir string, _ error) {
-	key := deskOf(t, dir)["www.key"]
-	if err := promoteJob(dir, true); err != nil {
-		t.Errorf("%s: once more: %v", at, err)
-	}
-	files := deskOf(t, dir)
-	if len(files) != 2 || !fits([]byte(files["www.pem"]), []byte(files["www.key"])) || key != "" && files["www.key"] != key {
-		t.Errorf("%s: in the end there are %v", at, list(t, filepath.Join(dir, "desk")))
+// checkSelfSigned: one more run ends with a pair, a key that is there is used, and a
+// certificate without one is kept.
+func checkSelfSigned(old string) func(*testing.T, string, string, error) {
+	return func(t *testing.T, at, dir string, _ error) {
+		key := deskOf(t, dir)["www.key"]
+		if err := promoteJob(dir, true); err != nil {
+			t.Errorf("%s: once more: %v", at, err)
+		}
+		files := deskOf(t, dir)
+		kept := files["www.pem.old.0"]
+		delete(files, "www.pem.old.0")
+		if len(files) != 2 || !fits([]byte(files["www.pem"]), []byte(files["www.key"])) || key != "" && files["www.key"] != key || kept != old {
+			t.Errorf("%s: in the end there are %v", at, list(t, filepath.Join(dir, "desk")))
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"arid/internal/atomicfile"
 )
@@ -275,6 +276,77 @@ func TestARunThatWasKilledIsFinishedByTheNext(t *testing.T) {
 	same(t, "what lies there", list(t, dir), []string{"file.pem"})
 }
 
+// What comes back is what the server has: neither half a pair of a run that was
+// killed, nor a pair that it was never told of.
+func TestWhatAKilledRunHasLeftDoesNotComeBack(t *testing.T) {
+	type content struct{ key, cert string }
+	const first, second = "first", "second"
+	for _, tc := range []struct {
+		name        string
+		killed      content // what a run that was killed has put in place; "": the old one
+		byHand      string  // what somebody wrote over both then
+		before, end content
+	}{
+		{"killed between the two renames", content{key: second}, "", content{first, first}, content{first, first}},
+		{"killed before it told the server", content{second, second}, "", content{first, first}, content{first, first}},
+		{"killed where there was nothing", content{second, second}, "", content{}, content{}},
+		{"mended by hand since", content{second, second}, "by hand", content{first, first}, content{"by hand", "by hand"}},
+	} {
+		dir := t.TempDir()
+		key, cert := filepath.Join(dir, "www.key"), filepath.Join(dir, "www.pem")
+		for path, text := range map[string]string{key: tc.before.key, cert: tc.before.cert} {
+			if text != "" {
+				write(t, path, text, 0o600)
+			}
+		}
+		var killed []Destination
+		for _, d := range []Destination{to(key, tc.killed.key), to(cert, tc.killed.cert)} {
+			if len(d.Data) > 0 {
+				killed = append(killed, d)
+			}
+		}
+		install(t, killed...)
+		later := time.Now().Add(time.Minute)
+		for _, path := range []string{key, cert} {
+			if tc.byHand == "" {
+				continue
+			}
+			write(t, path, tc.byHand, 0o600)
+			if err := os.Chtimes(path, later, later); err != nil {
+				t.Fatal(err)
+			}
+		}
+		in := install(t, to(key, "third"), to(cert, "third"))
+		if err := in.Undo(t.Context()); err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+		got := map[string]string{}
+		for _, name := range list(t, dir) {
+			got[name] = read(t, filepath.Join(dir, name))
+		}
+		want := map[string]string{"www.key": tc.end.key, "www.pem": tc.end.cert}
+		if tc.end == (content{}) {
+			want = map[string]string{}
+		}
+		same(t, tc.name, got, want)
+	}
+}
+
+// A run that finds all as it should be leaves no trace, and needs no right to write.
+func TestNothingIsWrittenWhereNothingIsNew(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file.pem")
+	keep(t, to(path, someKey))
+	long := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(dir, long, long); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "again", keep(t, to(path, someKey)), []bool{false})
+	if info, err := os.Stat(dir); err != nil || !info.ModTime().Equal(long) {
+		t.Errorf("something was written: %v, %v", info.ModTime(), err)
+	}
+}
+
 // What another run has put in place meanwhile is neither kept nor undone.
 func TestAnotherRunMeanwhile(t *testing.T) {
 	dir := t.TempDir()
@@ -285,7 +357,7 @@ func TestAnotherRunMeanwhile(t *testing.T) {
 	if err := slow.Undo(t.Context()); err != nil || read(t, path) != otherKey {
 		t.Errorf("%v; the file is %s", err, read(t, path))
 	}
-	if err := quick.Undo(t.Context()); err != nil || read(t, path) != someKey {
+	if err := quick.Undo(t.Context()); err != nil || read(t, path) != someCert {
 		t.Errorf("%v; the file is %s", err, read(t, path))
 	}
 }
@@ -407,6 +479,12 @@ func TestOwnersOfInstalledFiles(t *testing.T) {
 	}
 	keep(t, to(path, someKey))
 	same(t, "a planted file", owner(), "0:0 600")
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, []byte(someCert), 0o600), os.Chown(path, nobody, nobody)); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "a planted file with the very content", keep(t, to(path, someCert)), []bool{true})
+	same(t, "whose it is", owner(), "0:0 644")
+	keep(t, to(path, someKey))
 	// Nor does what they say was there before.
 	if err := os.WriteFile(filepath.Join(dir, ".file.pem.arid-old"), []byte(someCert), 0o644); err != nil {
 		t.Fatal(err)

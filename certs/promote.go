@@ -223,7 +223,7 @@ func (p *Promotion) run(in *Installation, now time.Time, change bool) (*Promoted
 	if err != nil {
 		return nil, &PairError{cert.named(cert.staged), key.named(key.staged), err}
 	}
-	if until := next[0].NotBefore.Add(p.Grace); good && now.Before(until) && now.Before(chain[0].NotAfter) && !placeholder(chain[0]) {
+	if until := next[0].NotBefore.Add(p.Grace); good && now.Before(until) && now.Before(chain[0].NotAfter) && !selfSigned(chain[0]) {
 		return &Promoted{Leaf: chain[0], Until: until}, nil
 	}
 	if !change {
@@ -313,10 +313,10 @@ func (p *Promotion) promote(in *Installation, cert, key *half) error {
 
 // backUp gives what is in place the name FILE.old.0, and what has that name the
 // next one, as far as n of them. It has been done already where FILE.old.0 is the
-// very file: then a run was killed after it.
+// very file, or link: then a run was killed after it.
 func (h *half) backUp(n int) error {
 	old := func(i int) string { return fmt.Sprintf("%s.old.%d", h.name, i) }
-	if n <= 0 || h.current == nil || sameFile(h.dir, h.name, old(0)) {
+	if n <= 0 || h.current == nil || sameName(h.dir, h.name, old(0)) || sameFile(h.dir, h.name, old(0)) {
 		return nil
 	}
 	free := 0 // the first name that is, else the last
@@ -337,20 +337,35 @@ func (h *half) backUp(n int) error {
 	return linkOrCopy(h.dir, h.name, old(0))
 }
 
+// sameName tells whether two names are those of one file, or of one link.
+func sameName(dir *os.Root, a, b string) bool {
+	infoA, errA := dir.Lstat(a)
+	infoB, errB := dir.Lstat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
+}
+
 const (
 	placeholderName = "arid placeholder until a certificate is issued"
 	placeholderTime = 30 * 24 * time.Hour
 )
 
-func placeholder(c *x509.Certificate) bool {
-	return c.Subject.CommonName == placeholderName && bytes.Equal(c.RawSubject, c.RawIssuer)
+// selfSigned tells whether a certificate is one that no client believes: ours, or
+// one that the user has made to begin with.
+func selfSigned(c *x509.Certificate) bool {
+	return bytes.Equal(c.RawSubject, c.RawIssuer) && c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
 }
 
 // selfSigned makes a pair that a server can start with, for the key that is there if
-// there is one. The key comes first: alone it is what the next run goes on with.
+// there is one. The key comes first: alone it is what the next run goes on with. So a
+// certificate that has lost its own goes away before.
 func (p *Promotion) selfSigned(in *Installation, cert, key *half, now time.Time) (*Promoted, error) {
 	var signer crypto.Signer
 	var err error
+	if cert.current != nil {
+		if err := cert.putAway(p.Backups); err != nil {
+			return nil, err
+		}
+	}
 	if key.current != nil {
 		if signer, err = keys.Parse(key.current); err != nil {
 			return nil, &PairError{p.Cert, p.Key, fmt.Errorf("the key: %w", err)}
@@ -372,18 +387,27 @@ func (p *Promotion) selfSigned(in *Installation, cert, key *half, now time.Time)
 			continue
 		}
 		h.UID, h.GID = -1, -1
-		if err := h.put(p.Backups); err != nil {
+		if err := h.put(); err != nil {
 			return nil, err
 		}
 	}
 	return &Promoted{Leaf: leaf, Done: true, Made: true}, nil
 }
 
-// put writes one file, in place of an empty one or one that is kept.
-func (h *half) put(backups int) error {
+// putAway leaves a file under the name of its backup alone.
+func (h *half) putAway(backups int) error {
 	if err := h.backUp(backups); err != nil {
 		return err
 	}
+	if err := h.dir.Remove(h.name); err != nil {
+		return err
+	}
+	h.current = nil
+	return atomicfile.SyncDir(h.dir)
+}
+
+// put writes one file, where there is none, or an empty one.
+func (h *half) put() error {
 	defer removeTemps([]*place{h.place})
 	if err := h.prepare(); err != nil {
 		return err

@@ -2,13 +2,17 @@ package certs
 
 import (
 	"crypto"
+	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -237,6 +241,7 @@ func TestACertificateWaitsForClocksThatAreLate(t *testing.T) {
 		{"its time has come", one, time.Hour - time.Minute, false},
 		{"it has not", one, time.Hour + time.Minute, true},
 		{"the one in place has expired", old, time.Hour + time.Minute, false},
+		{"the one in place is self-signed", selfSignedPair(t), time.Hour + time.Minute, false},
 		{"there is none in place", pair{}, time.Hour + time.Minute, false},
 		{"the pair in place is mixed", pair{one.cert, two.key}, time.Hour + time.Minute, false},
 	} {
@@ -252,6 +257,50 @@ func TestACertificateWaitsForClocksThatAreLate(t *testing.T) {
 			want = tc.current.cert
 		}
 		same(t, tc.name, read(t, d.plan.Cert), want)
+	}
+}
+
+// selfSignedPair is one as a user makes it with openssl.
+func selfSignedPair(t testing.TB) pair {
+	t.Helper()
+	key := newKey(t)
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "www.example.org"}, DNSNames: []string{"www.example.org"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), BasicConstraintsValid: true, IsCA: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pairOf(t, Material{Key: key, Chain: []*x509.Certificate{leaf}})
+}
+
+// A link in the place of the certificate is kept as it is, and once.
+func TestALinkInPlaceIsBackedUpOnce(t *testing.T) {
+	a := newAuthority(t)
+	one, two, three := newPair(t, a, nil), newPair(t, a, nil), newPair(t, a, nil)
+	d := newDesk(t)
+	d.plan.Backups = 2
+	d.lay(map[string]string{
+		"elsewhere.pem": one.cert, "www.key": one.key, "www.pem.upd": two.cert, "www.key.upd": two.key, "www.pem.old.1": three.cert,
+	})
+	// As a run leaves it that was killed before the renames.
+	if err := errors.Join(os.Symlink("elsewhere.pem", d.path("www.pem")), os.Link(d.path("www.pem"), d.path("www.pem.old.0")), os.Link(d.path("www.key"), d.path("www.key.old.0"))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.run(); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "files", d.files(), map[string]string{
+		"elsewhere.pem": one.cert, "www.pem": two.cert, "www.key": two.key,
+		"www.pem.old.0": one.cert, "www.key.old.0": one.key, "www.pem.old.1": three.cert,
+	})
+	if target, err := os.Readlink(d.path("www.pem.old.0")); target != "elsewhere.pem" {
+		t.Errorf("%q, %v", target, err)
 	}
 }
 
@@ -309,12 +358,26 @@ func TestWhatIsNoFileIsNotPromoted(t *testing.T) {
 	one := newPair(t, newAuthority(t), nil)
 	d := newDesk(t)
 	d.lay(map[string]string{"www.pem": one.cert, "www.key": one.key, "elsewhere": one.cert})
-	if err := os.Symlink("elsewhere", d.path("www.pem.upd")); err != nil {
-		t.Fatal(err)
-	}
-	var unreadable *UnreadableError
-	if _, err := d.run(); !errors.As(err, &unreadable) {
-		t.Errorf("%v", err)
+	for name, make := range map[string]func(path string) error{
+		"a link":      func(path string) error { return os.Symlink("elsewhere", path) },
+		"a FIFO":      func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"a directory": func(path string) error { return os.Mkdir(path, 0o700) },
+		"a huge file": func(path string) error {
+			return errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 1<<40))
+		},
+	} {
+		for _, file := range []string{"www.pem.upd", "www.key.upd"} {
+			if err := make(d.path(file)); err != nil {
+				t.Fatal(err)
+			}
+			var unreadable *UnreadableError
+			if _, err := d.run(); !errors.As(err, &unreadable) || !strings.Contains(err.Error(), file) {
+				t.Errorf("%s for %s: %v", name, file, err)
+			}
+			if err := os.Remove(d.path(file)); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	d.plan.Key = d.plan.Cert
 	var twice *TwiceError

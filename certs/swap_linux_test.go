@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -92,4 +93,38 @@ func TestAFileSwappedMeanwhileIsNotOpenedToMore(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A link that a stranger puts on the way while it is looked at is not followed:
+// nothing, no lock either, gets to where it leads.
+func TestALinkThatComesMeanwhileIsNotFollowed(t *testing.T) {
+	asRoot(t)
+	top := t.TempDir()
+	theirs, closed := filepath.Join(top, "theirs"), filepath.Join(top, "closed")
+	way, link := filepath.Join(theirs, "way"), filepath.Join(theirs, "link")
+	for _, dir := range []string{theirs, way, closed} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Symlink("../closed", link), os.Lchown(link, nobody, nobody), os.Chown(theirs, nobody, nobody)); err != nil {
+		t.Fatal(err)
+	}
+	installed := 0
+	swapping(t, way, link, func() {
+		for n := range 2000 {
+			in, err := Install(t.Context(), []Destination{to(filepath.Join(way, "file.pem"), strconv.Itoa(n))})
+			if err == nil {
+				installed++
+				_ = in.Keep(t.Context()) // what was there before may be a file for once
+				in.Close()
+			}
+			if found := list(t, closed); len(found) > 0 {
+				t.Fatalf("after %d: %v", n, found)
+			}
+		}
+	})
+	if installed == 0 {
+		t.Error("nothing was ever installed")
+	}
 }

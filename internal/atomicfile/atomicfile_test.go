@@ -431,3 +431,32 @@ func TestAttributesOfAnother(t *testing.T) {
 		t.Errorf("%+v", closed)
 	}
 }
+
+func TestLockInADirectoryThatIsOpen(t *testing.T) {
+	dir, path := open(t)
+	unlock, err := LockIn(t.Context(), dir, "lock", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var locked *LockedError
+	for name, again := range map[string]func() error{
+		"in it":   func() error { _, err := LockIn(t.Context(), dir, "lock", 0); return err },
+		"by path": func() error { _, err := Lock(t.Context(), filepath.Join(path, "lock"), 0); return err },
+	} {
+		if err := again(); !errors.As(err, &locked) || locked.PID != os.Getpid() {
+			t.Errorf("locked twice, %s: %v", name, err)
+		}
+	}
+	unlock()
+	for _, plant := range []error{os.WriteFile(filepath.Join(path, "text"), []byte("text"), 0o600), os.Symlink("text", filepath.Join(path, "link"))} {
+		if plant != nil {
+			t.Fatal(plant)
+		}
+	}
+	if _, err := LockIn(t.Context(), dir, "link", time.Second); !errors.Is(err, syscall.ELOOP) {
+		t.Errorf("a link: %v", err)
+	}
+	if text, _ := os.ReadFile(filepath.Join(path, "text")); string(text) != "text" {
+		t.Errorf("written to: %q", text)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,11 +33,38 @@ func (e *LockedError) Error() string {
 // no child inherits it. Where another holds it, Lock tries again for as long as
 // wait says, then ends with a *LockedError; or with the cause of ctx.
 func Lock(ctx context.Context, path string, wait time.Duration) (unlock func(), err error) {
+	open := func() (*os.File, error) { return os.OpenFile(path, lockFlags, 0o666) }
+	return lock(ctx, path, open, func() (fs.FileInfo, error) { return os.Lstat(path) }, wait)
+}
+
+// LockIn is Lock of a name in a directory that is open already.
+func LockIn(ctx context.Context, dir *os.Root, name string, wait time.Duration) (unlock func(), err error) {
+	path := filepath.Join(dir.Name(), name)
+	open := func() (*os.File, error) {
+		at, err := dir.Open(".")
+		if err != nil {
+			return nil, err
+		}
+		defer at.Close()
+		// os.Root would follow a link inside the directory, whatever the flags.
+		fd, err := unix.Openat(int(at.Fd()), name, lockFlags|unix.O_CLOEXEC, 0o666)
+		if err != nil {
+			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+		return os.NewFile(uintptr(fd), path), nil
+	}
+	return lock(ctx, path, open, func() (fs.FileInfo, error) { return dir.Lstat(name) }, wait)
+}
+
+const lockFlags = os.O_RDWR | os.O_CREATE | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY
+
+// lock takes the lock on what open opens; lstat tells what has its name by then.
+func lock(ctx context.Context, path string, open func() (*os.File, error), lstat func() (fs.FileInfo, error), wait time.Duration) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, wait, errWaited)
 	defer cancel()
 	pause := 5 * time.Millisecond
 	for {
-		f, err := tryLock(path)
+		f, err := tryLock(path, open, lstat)
 		var busy *LockedError
 		if err == nil {
 			return func() {
@@ -64,20 +92,19 @@ func Lock(ctx context.Context, path string, wait time.Duration) (unlock func(), 
 
 var errWaited = errors.New("waited long enough")
 
-func tryLock(path string) (*os.File, error) {
-	flags := os.O_RDWR | os.O_CREATE | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY
-	f, err := os.OpenFile(path, flags, 0o666)
+func tryLock(path string, open func() (*os.File, error), lstat func() (fs.FileInfo, error)) (*os.File, error) {
+	f, err := open()
 	if err != nil {
 		return nil, err
 	}
-	if err := lockOpen(f, path); err != nil {
+	if err := lockOpen(f, path, lstat); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
 }
 
-func lockOpen(f *os.File, path string) error {
+func lockOpen(f *os.File, path string, lstat func() (fs.FileInfo, error)) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -95,7 +122,7 @@ func lockOpen(f *os.File, path string) error {
 	}
 	// Somebody may have removed the file, or the folder around it, while we
 	// waited: a lock on what has no name locks nobody out. The next try makes it anew.
-	if there, err := os.Lstat(path); err != nil || !os.SameFile(there, info) {
+	if there, err := lstat(); err != nil || !os.SameFile(there, info) {
 		return busy
 	}
 	// For people only; a full disk must not be in the way.
