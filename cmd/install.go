@@ -210,11 +210,9 @@ func (file toFile) wish() (w wish, err error) {
 		return w, &usageError{what: fmt.Sprintf("--owner %q and --group %q: which group?", file.owner, file.group)}
 	}
 	if owner != "" {
-		found, err := findUser(owner)
-		if err != nil {
+		if w.uid, err = findOwner(owner); err != nil {
 			return w, &usageError{what: "--owner: " + err.Error()}
 		}
-		w.uid = found.uid
 	}
 	if group != "" {
 		if w.gid, err = findGroup(group); err != nil {
@@ -277,14 +275,28 @@ func findUser(word string) (*foundUser, error) {
 	return found, nil
 }
 
-func findGroup(word string) (int, error) {
-	g, err := user.LookupGroup(word)
-	if err != nil {
-		if g, err = user.LookupGroupId(word); err != nil {
-			return -1, fmt.Errorf("there is no group %q", word)
-		}
+// findOwner is a user's number. One that nobody has here is good too: in containers,
+// and where users come from elsewhere than /etc/passwd.
+func findOwner(word string) (int, error) {
+	if u, err := user.Lookup(word); err == nil {
+		return strconv.Atoi(u.Uid)
 	}
-	return strconv.Atoi(g.Gid)
+	return number("user", word)
+}
+
+func findGroup(word string) (int, error) {
+	if g, err := user.LookupGroup(word); err == nil {
+		return strconv.Atoi(g.Gid)
+	}
+	return number("group", word)
+}
+
+func number(what, word string) (int, error) {
+	n, err := strconv.ParseUint(word, 10, 31)
+	if err != nil {
+		return -1, fmt.Errorf("there is no %s %q", what, word)
+	}
+	return int(n), nil
 }
 
 // credential is what it takes to run something as this user, nil where it takes

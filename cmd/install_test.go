@@ -374,6 +374,66 @@ func TestPreflightAsAnotherUser(t *testing.T) {
 	}
 }
 
+// A command of the user's has no end, reads, or talks without end.
+func TestCommandsThatMisbehave(t *testing.T) {
+	w, s, files := deployWorld(t)
+	before := s.serves()
+	w.signed("a.test")
+	config := w.file("config", "HOOK_TIMEOUT=1\n", 0o600)
+	for _, tc := range []struct {
+		name, flag, line string
+		status           int
+		says             string
+	}{
+		{"a preflight without end", "--preflight", "exec sleep 600", 10, "--preflight: ended after 1s, its time limit"},
+		{"a reload without end", "--reload", "echo told >>" + w.dir + "/log; [ $(wc -l <" + w.dir + "/log) -gt 1 ] || exec sleep 600", 10, "--reload: ended after 1s, its time limit"},
+		{"one that reads", "--preflight", "cat; read line; [ -z \"$line\" ]", 0, "installed"},
+	} {
+		_, talk := w.must(tc.status, append(files, "--config", config, tc.flag, tc.line, "--verify-wait", "0")...)
+		if !strings.Contains(talk, tc.says) {
+			t.Errorf("%s: said %q", tc.name, talk)
+		}
+		if back := firstBlock(t, s.cert) == before; back != (tc.status != 0) {
+			t.Errorf("%s: what was there before is back: %v", tc.name, back)
+		}
+	}
+	w.signed("a.test")
+	_, talk := w.must(0, append(files, "--reload", "head -c 3000000 /dev/zero | tr '\\0' x; seq 100000")...)
+	if !strings.Contains(talk, "\n100000\n") || !strings.Contains(talk, "installed") {
+		t.Errorf("%d bytes", len(talk))
+	}
+	w.signed("a.test")
+	listed := tree(t, w.dir)
+	_, talk = w.must(78, append(files, "--config", w.file("bad", "HOOK_TIMEOUT=soon\n", 0o600), "--preflight", "true")...)
+	os.Remove(filepath.Join(w.dir, "bad"))
+	if now := tree(t, w.dir); !strings.Contains(talk, "HOOK_TIMEOUT") || now != listed {
+		t.Errorf("said %q, and left\n%s", talk, now)
+	}
+}
+
+func TestOwnersWithoutAName(t *testing.T) {
+	w := newWorld(t)
+	w.signed("a.test")
+	status := 0
+	if os.Getuid() != 0 {
+		status = 77
+	}
+	w.must(status, "install", "a.test", "--parts", "cert", "--owner", "4123:4124", "--to", "x")
+	info, err := os.Lstat(filepath.Join(w.dir, "x"))
+	if status != 0 {
+		if err == nil {
+			t.Error("it was installed")
+		}
+		return
+	}
+	if stat := info.Sys().(*syscall.Stat_t); stat.Uid != 4123 || stat.Gid != 4124 {
+		t.Errorf("%d:%d", stat.Uid, stat.Gid)
+	}
+	for _, bad := range []string{"-1", "4123x", "4294967296", "root:-1"} {
+		w.must(64, "install", "a.test", "--parts", "cert", "--owner", bad, "--to", "x")
+	}
+}
+
 func TestInstallThatIsToldToEnd(t *testing.T) {
 	for _, tc := range []struct {
 		flag string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -276,16 +277,31 @@ func (a *app) store() (*certs.Store, error) {
 	return s, nil
 }
 
-// parseSubject reads CSR_SUBJECT, "C=TW/O=Crash Barrier/CN=…" or with commas.
+// subjectField begins a part of CSR_SUBJECT. A comma or slash with no such word
+// after it is part of a value: "O=Example, Inc.".
+var subjectField = regexp.MustCompile(`(?:^|[,/])\s*([A-Za-z]+)\s*=`)
+
+// parseSubject reads CSR_SUBJECT, "C=TW/O=Crash Barrier, Ltd/CN=…" or with commas.
 func parseSubject(text string) (pkix.Name, error) {
 	var n pkix.Name
-	for _, part := range strings.FieldsFunc(text, func(r rune) bool { return r == '/' || r == ',' }) {
-		key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+	fields := subjectField.FindAllStringSubmatchIndex(text, -1)
+	if text != "" && (len(fields) == 0 || fields[0][0] != 0) {
+		return n, fmt.Errorf("%q does not begin with FIELD=value", text)
+	}
+	for i, at := range fields {
+		end := len(text)
+		if i+1 < len(fields) {
+			end = fields[i+1][0]
+		}
+		key, value := text[at[2]:at[3]], strings.TrimSpace(text[at[1]:end])
 		if value == "" {
-			return n, fmt.Errorf("%q is no FIELD=value", part)
+			return n, fmt.Errorf("%q has no value", key)
 		}
 		switch strings.ToUpper(key) {
 		case "C":
+			if len(value) != 2 {
+				return n, fmt.Errorf("C=%q is no country code of two letters", value)
+			}
 			n.Country = append(n.Country, value)
 		case "ST":
 			n.Province = append(n.Province, value)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -220,7 +221,11 @@ func checkAlgo(v string) error {
 // knows what they mean together.
 func checkTypes(v string) error {
 	for word := range strings.FieldsSeq(v) {
-		if err := oneOf("http-01", "dns-01", "tls-alpn-01")(word[strings.LastIndexByte(word, ':')+1:]); err != nil {
+		typ := word[strings.LastIndexByte(word, ':')+1:]
+		if typ == "tls-sni-01" || typ == "tls-sni-02" { // of lws-acme-client, and others of its time
+			return errors.New("no CA has it any more: tls-alpn-01 is what uses the same port")
+		}
+		if err := oneOf("http-01", "dns-01", "tls-alpn-01")(typ); err != nil {
 			return err
 		}
 	}
