@@ -28,9 +28,9 @@ const namePattern = "{name}"
 
 type installFlags struct {
 	to         toFlags
-	preflight  string
+	preflight  []string
 	as         string
-	reload     string
+	reload     []string
 	verify     []string
 	verifyWait time.Duration
 	stage      bool
@@ -98,9 +98,9 @@ comes back: status 10. For hooks (deploy_cert, exit_hook), and by hand.`,
 	}
 	flags := c.Flags()
 	f.to.add(c)
-	flags.StringVar(&f.preflight, "preflight", "", "with the new files in place and before the reload: shell line `CMD` that fails if the server would not start")
+	flags.StringArrayVar(&f.preflight, "preflight", nil, "with the new files in place and before the reload: shell line `CMD` that fails if the server would not start; may be repeated")
 	flags.StringVar(&f.as, "as", "", "run --preflight as `USER`")
-	flags.StringVar(&f.reload, "reload", "", "shell line `CMD` that tells the server, once for all names")
+	flags.StringArrayVar(&f.reload, "reload", nil, "shell line `CMD` that tells the server, once for all names; may be repeated")
 	flags.StringArrayVar(&f.verify, "verify", nil, "then look whether the certificate is served at `HOST:PORT`, HOST:PORT/smtp or /imap; may be repeated")
 	flags.DurationVar(&f.verifyWait, "verify-wait", 20*time.Second, "look so long for it (`DURATION`)")
 	flags.BoolVar(&f.stage, "stage", false, "write FILE.upd instead, for arid promote")
@@ -143,9 +143,9 @@ func (f *installFlags) check(words []string) (err error) {
 		return mistake("no name given", `in a hook: [ -z "$ARID_HOOK_CHANGED" ] || arid install $ARID_HOOK_CHANGED …`)
 	case len(f.to.files) == 0:
 		return mistake("--to: no file given", "arid install NAME --parts key,fullchain --to FILE")
-	case f.stage && (f.preflight != "" || f.reload != "" || len(f.verify) > 0):
+	case f.stage && len(f.preflight)+len(f.reload)+len(f.verify) > 0:
 		return mistake("--stage leaves the files in place alone, so that there is nothing to tell the server", "arid promote CERT KEY puts them in place before the server starts")
-	case f.as != "" && f.preflight == "":
+	case f.as != "" && len(f.preflight) == 0:
 		return mistake("--as is for --preflight, and there is none", "")
 	case f.to.loose != "" && len(f.to.files) > 1:
 		return mistake(fmt.Sprintf("--%s stands after the last --to, and says nothing of any file", f.to.loose), "it holds for each --to that follows it")
@@ -485,20 +485,36 @@ func (d *deployment) changed() (all []item) {
 
 // deploy has the server use the files; told says whether it may know of them.
 func (d *deployment) deploy(ctx context.Context) (told bool, err error) {
-	if err := d.command(ctx, "--preflight", d.flags.preflight, d.as); err != nil {
-		return false, err
+	for _, line := range d.flags.preflight {
+		if err := d.command(ctx, "--preflight", line, d.as); err != nil {
+			return false, err
+		}
 	}
-	if err := d.command(ctx, "--reload", d.flags.reload, nil); err != nil {
+	if err := d.reload(ctx); err != nil {
 		return true, err
 	}
 	return true, d.verify(ctx)
 }
 
+// reload tells every server, whether or not one before it fails. The first failure is
+// returned, others are warnings.
+func (d *deployment) reload(ctx context.Context) (first error) {
+	for _, line := range d.flags.reload {
+		err := d.command(ctx, "--reload", line, nil)
+		switch {
+		case ctx.Err() != nil:
+			return err
+		case first == nil:
+			first = err
+		case err != nil:
+			d.report.Warning(err.Error())
+		}
+	}
+	return first
+}
+
 // command runs a line of the user's, which finds in its environment what is new.
 func (d *deployment) command(ctx context.Context, what, line string, as *foundUser) error {
-	if line == "" {
-		return nil
-	}
 	timeout, err := d.settings.Duration("HOOK_TIMEOUT")
 	if err != nil {
 		return err
@@ -581,9 +597,9 @@ func (d *deployment) goBack(ctx context.Context, told bool, failure error) error
 		return failure
 	}
 	back := "what was there before is back in place"
-	if told && d.flags.reload != "" {
+	if told && len(d.flags.reload) > 0 {
 		back += ", and the server was told again"
-		if err := d.command(patient, "--reload", d.flags.reload, nil); err != nil {
+		if err := d.reload(patient); err != nil {
 			back = "what was there before is back in place, but the server could not be told"
 			d.report.Warning(err.Error())
 		}

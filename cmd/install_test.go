@@ -411,6 +411,30 @@ func TestCommandsThatMisbehave(t *testing.T) {
 	}
 }
 
+// All servers that use a certificate are told, whatever one of them says.
+func TestOneCertificateForSeveralServers(t *testing.T) {
+	w, _, files := deployWorld(t)
+	w.signed("a.test")
+	note := func(word string) string { return "echo " + word + " >>" + w.dir + "/log" }
+	told := func() string {
+		text := w.text("log")
+		os.Remove(filepath.Join(w.dir, "log"))
+		return strings.Join(strings.Fields(text), " ")
+	}
+	_, talk := w.must(10, append(files, "--preflight", note("look"), "--reload", note("one")+"; exit 3", "--reload", note("two"), "--reload", note("three")+"; exit 4")...)
+	if got := told(); got != "look one two three one two three" || !strings.Contains(talk, "--reload: exit status 3") || !strings.Contains(talk, "warning: ") || !strings.Contains(talk, "--reload: exit status 4") {
+		t.Errorf("told %q, said %q", got, talk)
+	}
+	w.must(10, append(files, "--preflight", note("look")+"; exit 3", "--preflight", note("no more"), "--reload", note("one"))...)
+	if got := told(); got != "look" {
+		t.Errorf("told %q", got)
+	}
+	w.must(0, append(files, "--reload", note("one"), "--reload", note("two"))...)
+	if got := told(); got != "one two" {
+		t.Errorf("told %q", got)
+	}
+}
+
 func TestOwnersWithoutAName(t *testing.T) {
 	w := newWorld(t)
 	w.signed("a.test")
