@@ -44,6 +44,9 @@ type Store struct {
 	KeyFile string
 	MakeKey bool
 
+	// URL is the account's, where the caller knows it: then none is looked for.
+	URL string
+
 	// Base is BASEDIR, where dehydrated before 0.4 had private_key.pem. Where the
 	// tree has no key, that one is used in place; dehydrated itself would move
 	// it. "" looks for none.
@@ -157,6 +160,9 @@ func (s *Store) Open() (*Account, error) {
 	}
 	if err != nil {
 		return nil, keyError(file, err)
+	}
+	if s.URL != "" {
+		return &Account{Key: key, URL: s.URL}, nil
 	}
 	return &Account{Key: key, URL: s.readURL(key)}, nil
 }

@@ -61,19 +61,8 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 	if err := a.traceCA(url); err != nil {
 		return nil, err
 	}
-	curl := a.curl()
-	transport := a.HTTP
-	if transport == nil {
-		if transport, err = a.transport(curl); err != nil {
-			return nil, err
-		}
-	}
-	plain := &http.Client{Transport: transport}
-	c := &ca{url: url, test: test, http: plain, store: store}
-	o := acme.Options{HTTP: plain, UserAgent: "arid/" + version, RequestTimeout: curl.MaxTime}
-	if a.trace != nil {
-		o.Trace, c.http = a.trace.exchange, a.trace.client(transport)
-	}
+	c := &ca{url: url, test: test, store: store}
+	var directory []byte
 	if !a.settings.Dehydrated() {
 		if c.memory, err = store.Memory(); err != nil {
 			a.report.Warning(err.Error())
@@ -81,11 +70,29 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 		// What a remembered directory says of terms and profiles may be old: it is for
 		// those who have an account and want none of them.
 		if known, err := store.Open(); err == nil && known.URL != "" && a.settings.Value("ACME_PROFILE") == "" {
-			o.KnownDirectory = c.memory.Directory(time.Now())
+			directory = c.memory.Directory(time.Now())
 		}
 	}
-	c.client, err = acme.New(url, o)
-	return c, err
+	return c, a.connect(c, directory)
+}
+
+// connect makes the client of a CA, whose directory may be known from an earlier run.
+// Nothing is sent.
+func (a *app) connect(c *ca, directory []byte) (err error) {
+	curl := a.curl()
+	transport := a.HTTP
+	if transport == nil {
+		if transport, err = a.transport(curl); err != nil {
+			return err
+		}
+	}
+	c.http = &http.Client{Transport: transport}
+	o := acme.Options{HTTP: c.http, UserAgent: "arid/" + version, RequestTimeout: curl.MaxTime, KnownDirectory: directory}
+	if a.trace != nil {
+		o.Trace, c.http = a.trace.exchange, a.trace.client(transport)
+	}
+	c.client, err = acme.New(c.url, o)
+	return err
 }
 
 // from puts the line of the config where a setting was given before what is

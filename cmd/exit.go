@@ -69,7 +69,7 @@ func exitStatus(err error) int {
 		return statusUsage
 	case is[*issue.DeployError](err):
 		return statusDeploy
-	case is[*outputError](err):
+	case is[*outputError](err), is[*descriptorError](err):
 		return statusIO
 	case is[*acme.TemporaryError](err), is[*renew.ClockError](err), is[*atomicfile.LockedError](err), is[*certs.ForeignLockError](err), errors.Is(err, context.DeadlineExceeded):
 		return statusLater

@@ -56,6 +56,9 @@ func Main(ctx context.Context, p *Process) int {
 	if words, program := p.dehydratedArgs(); words != nil {
 		return a.dehydrated(ctx, words, program)
 	}
+	if words, program := p.acmeTinyArgs(); words != nil {
+		return a.acmeTiny(ctx, words, program)
+	}
 	root := a.root()
 	err := guard.Run(func() error { return root.ExecuteContext(ctx) })
 	return a.finish(err)

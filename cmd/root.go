@@ -83,7 +83,7 @@ func (a *app) root() *cobra.Command {
 
 	root.AddCommand(a.installCommand(), a.checkCommand(), a.promoteCommand())
 	root.AddCommand(a.signCommand(), a.renewCommand(), a.revokeCommand(), a.cleanupCommand(), a.registerCommand(), a.accountCommand(),
-		a.rehearseCommand(), a.respondCommand(), a.dnsCommand(), a.dehydratedCommand(), a.statusCommand(), a.dueCommand(), a.configCommand(), a.versionCommand(), a.hintsTopic())
+		a.rehearseCommand(), a.respondCommand(), a.dnsCommand(), a.dehydratedCommand(), a.acmeTinyCommand(), a.statusCommand(), a.dueCommand(), a.configCommand(), a.versionCommand(), a.hintsTopic())
 	ownHelpers(root)
 	return root
 }

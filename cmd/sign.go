@@ -30,6 +30,7 @@ type signFlags struct {
 	current string
 	touch   string
 	tiny    tinyFlags
+	fds     descriptors
 
 	selfCheck bool
 }
@@ -106,6 +107,7 @@ of the run before, which is printed again as long as it is good and not due.`,
 	caFlags(c)
 	settingFlags(c, slices.Concat(validateSettings, dnsSettings, orderSettings, []string{"PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS"})...)
 	f.tiny.add(c)
+	f.fds.add(c)
 	return c
 }
 
@@ -121,6 +123,9 @@ func (a *app) sign(c *cobra.Command, f *signFlags, words []string) error {
 		word = "sign_csr"
 	}
 	if err := f.tiny.check(c); err != nil {
+		return err
+	}
+	if err := f.fds.check(a.json); err != nil {
 		return err
 	}
 	more := f.tiny.settings()
@@ -160,7 +165,7 @@ func (a *app) sign(c *cobra.Command, f *signFlags, words []string) error {
 		run.end(c.Context(), err)
 	}
 	if result != nil && (err == nil || !result.Deployed) { // what was owed is still owed
-		if sayErr := a.sayResult(request, result); err == nil {
+		if sayErr := a.hand(&f.fds, request, result); err == nil {
 			err = sayErr
 		}
 	}
@@ -179,6 +184,25 @@ func named(name string, err error) error {
 		return err
 	}
 	return fmt.Errorf("%s: %w", name, err)
+}
+
+// hand gives what came of a request to whom it is for. Descriptors get what was
+// issued; where nothing was, whatever is in them stays.
+func (a *app) hand(d *descriptors, r *issue.Request, result *issue.Result) error {
+	if result.Issued {
+		if err := d.deliver(result); err != nil {
+			return err
+		}
+	}
+	switch {
+	case r.Certificate != nil || !d.takeChain():
+		return a.sayResult(r, result)
+	case result.Issued:
+		a.report.Result(fmt.Sprintf("%s: issued, valid until %s", r.Names[0], result.Chain[0].NotAfter.UTC().Format(time.RFC3339)))
+	default:
+		a.report.Note(fmt.Sprintf("%s: %s", r.Names[0], result.Reason))
+	}
+	return nil
 }
 
 // sayResult writes the product, or the one line that a new certificate is worth.
@@ -246,14 +270,18 @@ func (a *app) request(authority *ca, f *signFlags, words []string) (*issue.Reque
 	if f.tiny.acmeDir != "" {
 		r.TokenMode = fs.FileMode(0o666 &^ a.umask)
 	}
-	keep := csr == nil || a.settings.Origin("CERTDIR").Kind == "flag"
-	if f.current != "" {
-		if keep {
-			return nil, &usageError{what: "--current: the certificate has a folder, and that is looked at", hint: "--current goes with --csr and without --out"}
-		}
-		if r.Current, err = a.readCurrent(f.current); err != nil {
-			return nil, err
-		}
+	keep := csr == nil && len(f.fds.outputs()) == 0 || a.settings.Origin("CERTDIR").Kind == "flag"
+	if err := f.checkKept(keep); err != nil {
+		return nil, err
+	}
+	switch {
+	case f.current != "":
+		r.Current, err = a.readCurrent(f.current)
+	case f.fds.current != noDescriptor:
+		r.Current, err = a.readCurrentFrom(f.fds.current)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if keep {
 		if r.Certificate, err = p.certificate(f.alias, words, names); err != nil {
@@ -261,6 +289,23 @@ func (a *app) request(authority *ca, f *signFlags, words []string) (*issue.Reque
 		}
 	}
 	return r, a.agrees(r)
+}
+
+// checkKept refuses what makes no sense where the certificate has a folder, or where
+// it has none.
+func (f *signFlags) checkKept(keep bool) error {
+	current := f.current != "" || f.fds.current != noDescriptor
+	switch {
+	case f.csr != "" && f.fds.key != noDescriptor:
+		return &usageError{what: "--csr and --key-fd: the key is whose the CSR is, and arid never sees it"}
+	case f.current != "" && f.fds.current != noDescriptor:
+		return &usageError{what: "--current and --current-fd exclude each other"}
+	case keep && current:
+		return &usageError{what: "--current: the certificate has a folder, which tells what there is", hint: "--current goes with --csr or descriptors, and without --out"}
+	case !keep && f.csr == "" && f.fds.key == noDescriptor:
+		return &usageError{what: "a certificate whose key is kept nowhere", hint: "--key-fd N takes the key; --out DIR keeps all"}
+	}
+	return nil
 }
 
 // agrees refuses names that a line of domains.txt has otherwise: that line's
