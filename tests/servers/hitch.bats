@@ -1,0 +1,61 @@
+#!/usr/bin/env bats
+# examples/hooks/hitch.sh with hitch, before the web server that Pebble asks.
+
+# shellcheck disable=SC2034,SC2154  # what is set here is for the helpers, and what they set for us
+
+load ../bats/helper
+load common
+
+setup_file() { start_ca; }
+setup() {
+  as_root
+  fresh_tree hitch.sh
+  FILES=("$TLS/$NAME.pem")
+  take_ports PORT
+  chmod 700 "$TLS"
+  cat >"$T/hitch.conf" <<EOC
+frontend = "[127.0.0.1]:$PORT"
+backend = "[127.0.0.1]:$HTTP_PORT"
+pem-file = "$TLS/$NAME.pem"
+user = "_hitch"
+group = "_hitch"
+ocsp-dir = ""
+EOC
+  export HITCH_TLS=$TLS HITCH_PREFLIGHT HITCH_RELOAD
+  HITCH_PREFLIGHT=$(default preflight /etc/hitch/hitch.conf "$T/hitch.conf")
+  HITCH_RELOAD=$(telling "[ ! -s $T/hitch.pid ] || kill -HUP \"\$(cat $T/hitch.pid)\"")
+}
+teardown() { end_tree; }
+teardown_file() { stop_all; }
+
+start() {
+  start_server hitch.log hitch --config "$T/hitch.conf" --pidfile="$T/hitch.pid"
+  await_port "$PORT" "$STARTED"
+  await test -s "$T/hitch.pid"
+  export HITCH_VERIFY=127.0.0.1:$PORT
+}
+break_config() { printf 'nonsense = 1\n' >>"$T/hitch.conf"; }
+mend_config() { sed -i '$d' "$T/hitch.conf"; }
+
+@test "hitch: B after A, and a request in the middle goes on" {
+  printf 'from behind hitch\n' >"$WEBROOT/hello"
+  chmod 644 "$WEBROOT/hello"
+  shows_b_after_a 'GET /hello HTTP/1.0\r\n' '\r\n' 'from behind hitch'
+  [ "$(stat -c '%U:%G %a' "${FILES[@]}")" = "root:root 600" ]
+}
+
+@test "hitch: nothing due, nothing done" {
+  with_a
+  nothing_due
+  unknown_events
+}
+
+@test "hitch: a key that does not fit never gets there" {
+  with_a
+  key_that_does_not_fit
+}
+
+@test "hitch: a configuration that it does not take keeps A, and B is owed" {
+  with_a
+  refused_config
+}
