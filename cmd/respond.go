@@ -220,7 +220,8 @@ func (f *respondFlags) checkLoop(listeners []net.Listener) error {
 	}
 	for _, l := range listeners {
 		at, ok := l.Addr().(*net.TCPAddr)
-		if ok && at.Port == backend.Port && (at.IP.Equal(backend.IP) || at.IP.IsUnspecified() && backend.IP.IsLoopback()) {
+		all := ok && at.IP.IsUnspecified() && backend.IP.IsLoopback() && (at.IP.To4() == nil || backend.IP.To4() != nil) // [::] may be both families
+		if ok && at.Port == backend.Port && (all || at.IP.Equal(backend.IP)) {
 			return &usageError{what: fmt.Sprintf("--backend %s is where arid itself listens", f.options.Backend), hint: "let the server behind it have another port or address"}
 		}
 	}

@@ -46,6 +46,15 @@ func (e *ForwardsError) Error() string {
 // Kind leaves the peer out.
 func (e *ForwardsError) Kind() string { return "forwards" }
 
+var errItself = errors.New("is where arid itself listens")
+
+// isAt tells whether two are the same address and port.
+func isAt(a, b net.Addr) bool {
+	one, ok := a.(*net.TCPAddr)
+	two, okToo := b.(*net.TCPAddr)
+	return ok && okToo && one.Port == two.Port && addrOf(one) == addrOf(two)
+}
+
 // forward hands a connection on, with all that was read ahead, until both sides have
 // ended or nothing was said for idleTime.
 func (r *responder) forward(ctx context.Context, p *peer) error {
@@ -69,6 +78,9 @@ func (r *responder) forward(ctx context.Context, p *peer) error {
 		return &BackendError{r.Backend, err}
 	}
 	defer backend.Close()
+	if isAt(backend.RemoteAddr(), p.Conn.LocalAddr()) { // else each would call forth the next
+		return &BackendError{r.Backend, errItself}
+	}
 	stop := context.AfterFunc(ctx, func() { backend.Close() })
 	defer stop()
 	r.tell(p, "forwarded to %s", r.Backend)

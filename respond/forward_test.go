@@ -117,10 +117,10 @@ func TestHTTP01BeforeAServer(t *testing.T) {
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "the server's") }))
 	defer web.Close()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, token), "answer")
+	write(t, filepath.Join(dir, token), keyAuth)
 	address, stop := start(t, Options{HTTP: dir, Backend: web.Listener.Addr().String()})
 	for path, want := range map[string]string{
-		"/.well-known/acme-challenge/" + token:     "200 answer",
+		"/.well-known/acme-challenge/" + token:     "200 " + keyAuth,
 		"/.well-known/acme-challenge/0123456789ab": "404 not found\n",
 		"/":                    "200 the server's",
 		"/.well-known/any.txt": "200 the server's",
@@ -189,9 +189,9 @@ func TestBackendDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Close()
 	var told notes
 	address, stop := start(t, Options{ALPN: alpnDir(t, "example.org"), Backend: l.Addr().String(), Tell: told.tell})
+	l.Close() // not before, or its port may be the responder's
 	c := dial(t, address)
 	io.WriteString(c, "hello")
 	if got, err := io.ReadAll(c); len(got) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -210,6 +210,40 @@ func TestBackendDown(t *testing.T) {
 	if want := "backend " + l.Addr().String() + ": connect: connection refused"; len(lines) != 2 || !slices.Contains(lines, want) {
 		t.Errorf("told %q", lines)
 	}
+}
+
+// A backend that is the responder itself, by whatever name, is asked once.
+func TestBackendIsItself(t *testing.T) {
+	l, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	for _, backend := range []string{"127.0.0.1:" + port, "127.0.0.2:" + port} {
+		var told notes
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- Serve(ctx, []net.Listener{l}, Options{ALPN: "/nonexistent", Backend: backend, Tell: told.tell})
+		}()
+		c := dial(t, "127.0.0.1:"+port)
+		io.WriteString(c, "hello")
+		if got, err := io.ReadAll(c); len(got) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%q, %v", got, err)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		lines := strings.Split(told.String(), "\n")
+		if want := "backend " + backend + ": is where arid itself listens"; len(lines) > 2 || lines[len(lines)-1] != want {
+			t.Errorf("told %.1000q", lines)
+		}
+		if l, err = net.Listen("tcp", ":"+port); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Close()
 }
 
 // A backend that ends first, and one that takes nothing more.
@@ -679,6 +713,26 @@ func TestABugEndsOneConnection(t *testing.T) {
 	cancel()
 	var bug *guard.Panic
 	if err := <-ended; !errors.As(err, &bug) || told.String() != "a bug in arid: broken" {
+		t.Errorf("%v, told %q", err, told.String())
+	}
+}
+
+// net/http catches what its handlers throw; it is told all the same.
+func TestABugInAnAnswerIsTold(t *testing.T) {
+	var told notes
+	address, stop := start(t, Options{HTTP: t.TempDir(), Tell: func(text string, trouble error) {
+		if trouble == nil {
+			panic("broken")
+		}
+		told.tell(text, trouble)
+	}})
+	c := dial(t, address)
+	io.WriteString(c, "GET / HTTP/1.0\r\n\r\n")
+	if got, err := io.ReadAll(c); len(got) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%q, %v", got, err)
+	}
+	var bug *guard.Panic
+	if err := stop(); !errors.As(err, &bug) || told.String() != "a bug in arid: broken" {
 		t.Errorf("%v, told %q", err, told.String())
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"arid/internal/atomicfile"
+	"arid/internal/guard"
 )
 
 // prefix is where a CA looks for http-01 answers (RFC 8555 §8.3).
@@ -25,9 +26,9 @@ const prefix = "/.well-known/acme-challenge/"
 const maxAnswer = 4096
 
 // HTTP01 answers GET and HEAD of /.well-known/acme-challenge/TOKEN with the
-// regular file TOKEN in dir, at most 4 KiB of it being allowed, whatever the
+// regular file TOKEN in dir, if that holds a key authorization for it, whatever the
 // request's Host. All else is 404: other paths and methods, names that are no
-// token, missing, unreadable and larger files, symlinks, FIFOs. An answer holds
+// token, missing, unreadable and other files, symlinks, FIFOs. An answer holds
 // nothing of the request. dir is opened for each request, so that it may be
 // made or replaced while the handler serves.
 func HTTP01(dir string) http.Handler {
@@ -64,18 +65,10 @@ var errNoChallenge = errors.New("does not ask for a challenge")
 // isToken tells whether s is a challenge token as we accept it: base64url
 // without padding (RFC 8555 §8.3), 16 to 256 characters.
 func isToken(s string) bool {
-	if len(s) < 16 || len(s) > 256 {
-		return false
-	}
-	for _, c := range []byte(s) {
-		switch {
-		case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '_', c == '-':
-		default:
-			return false
-		}
-	}
-	return true
+	return len(s) >= 16 && len(s) <= 256 && strings.Trim(s, base64url) == ""
 }
+
+const base64url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 // token is the answer to a token. What is no fault of who asks is a *DirError.
 func (r *responder) token(token string) ([]byte, error) {
@@ -133,7 +126,18 @@ func readIn(root *os.Root, token string) ([]byte, error) {
 	if len(data) > maxAnswer {
 		return nil, errors.New("larger than a key authorization can be")
 	}
+	if !isKeyAuthorization(string(data), token) {
+		return nil, errors.New("the file is no key authorization for it")
+	}
 	return data, nil
+}
+
+// isKeyAuthorization tells whether text is token, a dot and a thumbprint (RFC 8555
+// §8.1), perhaps with white space after it: whatever else lies in the directory is
+// nobody's business.
+func isKeyAuthorization(text, token string) bool {
+	thumbprint, begins := strings.CutPrefix(strings.TrimRight(text, " \t\r\n"), token+".")
+	return begins && thumbprint != "" && strings.Trim(thumbprint, base64url) == ""
 }
 
 // ServeHTTP01 is Serve for http-01 alone, on one listener.
@@ -148,9 +152,9 @@ func (r *responder) http(p *peer) (trouble error) {
 	// The handler has ended when the connection is closed, and that is waited for.
 	closed := &closing{peer: p, done: make(chan struct{})}
 	s := &http.Server{
-		Handler: http01(r.token, func(token string, err error) {
+		Handler: guarded(&trouble, http01(r.token, func(token string, err error) {
 			trouble = r.toldHTTP(p, token, err)
-		}),
+		})),
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is 404 as all else is
 		ReadHeaderTimeout:            5 * time.Second,
 		ReadTimeout:                  10 * time.Second,
@@ -161,6 +165,20 @@ func (r *responder) http(p *peer) (trouble error) {
 	s.SetKeepAlivesEnabled(false)
 	s.Serve(&single{conn: closed})
 	return trouble
+}
+
+// guarded is a handler whose bugs become a trouble: net/http would keep them to itself.
+func guarded(trouble *error, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := guard.Run(func() error {
+			h.ServeHTTP(w, r)
+			return nil
+		})
+		if err != nil {
+			*trouble = err
+			panic(http.ErrAbortHandler)
+		}
+	})
 }
 
 // toldHTTP says what became of a request; what is no fault of the peer's is

@@ -27,10 +27,16 @@ func TestHTTP01(t *testing.T) {
 	write(t, filepath.Join(dir, token), token+".thumbprint")
 	write(t, filepath.Join(dir, "index.html-index.html"), "page")
 	write(t, filepath.Join(dir, "short"), "short")
-	write(t, filepath.Join(dir, "exactly-four-KiB"), strings.Repeat("x", 4096))
-	write(t, filepath.Join(dir, "more-than-four-KiB"), strings.Repeat("x", 4097))
+	most := "exactly-four-KiB." + strings.Repeat("x", 4096-len("exactly-four-KiB."))
+	write(t, filepath.Join(dir, "exactly-four-KiB"), most)
+	write(t, filepath.Join(dir, "more-than-four-KiB"), "more-than-four-KiB."+strings.Repeat("x", 4096))
+	write(t, filepath.Join(dir, "with-a-line-feed"), "with-a-line-feed.thumbprint\r\n")
+	write(t, filepath.Join(dir, "authorized_keys_2"), "ssh-ed25519 AAAA")
+	write(t, filepath.Join(dir, "begins_with_its_name"), "begins_with_its_name.conf = secret")
+	write(t, filepath.Join(dir, "without_a_thumbprint"), "without_a_thumbprint.")
+	write(t, filepath.Join(dir, "an_empty_file_here"), "")
 	long := strings.Repeat("l", 255) // as long as a file name can be
-	write(t, filepath.Join(dir, long), "long")
+	write(t, filepath.Join(dir, long), long+".thumbprint")
 	for _, err := range []error{
 		os.Symlink(outside, filepath.Join(dir, "link-to-the-outside")),
 		os.Symlink(token, filepath.Join(dir, "link-to-the-inside")),
@@ -49,8 +55,13 @@ func TestHTTP01(t *testing.T) {
 	}{
 		{"a token", "GET", under + token, token + ".thumbprint"},
 		{"a token with a query", "GET", under + token + "?a=b", token + ".thumbprint"},
-		{"the longest file name", "GET", under + long, "long"},
-		{"the largest file", "GET", under + "exactly-four-KiB", strings.Repeat("x", 4096)},
+		{"the longest file name", "GET", under + long, long + ".thumbprint"},
+		{"the largest file", "GET", under + "exactly-four-KiB", most},
+		{"a line feed after it", "GET", under + "with-a-line-feed", "with-a-line-feed.thumbprint\r\n"},
+		{"another file", "GET", under + "authorized_keys_2", ""},
+		{"another file that begins alike", "GET", under + "begins_with_its_name", ""},
+		{"no thumbprint", "GET", under + "without_a_thumbprint", ""},
+		{"an empty file", "GET", under + "an_empty_file_here", ""},
 		{"one byte too large", "GET", under + "more-than-four-KiB", ""},
 		{"no such token", "GET", under + "0123456789abcdef", ""},
 		{"posting", "POST", under + token, ""},
@@ -129,16 +140,16 @@ func TestHTTP01DirectoryMadeLater(t *testing.T) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(dir, token), "answer")
-	if status, body := get(t, address); status != 200 || body != "answer" {
-		t.Errorf("directory made: %d %q, want 200 \"answer\"", status, body)
+	write(t, filepath.Join(dir, token), keyAuth)
+	if status, body := get(t, address); status != 200 || body != keyAuth {
+		t.Errorf("directory made: %d %q, want 200", status, body)
 	}
 }
 
 // What the server says on the wire, to requests no client library makes.
 func TestServeHTTP01(t *testing.T) {
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, token), "answer")
+	write(t, filepath.Join(dir, token), keyAuth)
 	address, stop := serve(t, dir)
 
 	tests := []struct {
@@ -146,8 +157,8 @@ func TestServeHTTP01(t *testing.T) {
 		status        int
 		body          string
 	}{
-		{"HTTP/1.0 without Host", "GET /.well-known/acme-challenge/" + token + " HTTP/1.0\r\n\r\n", 200, "answer"},
-		{"a proxy's request", "GET http://x.test/.well-known/acme-challenge/" + token + " HTTP/1.1\r\nHost: x.test\r\nConnection: close\r\n\r\n", 200, "answer"},
+		{"HTTP/1.0 without Host", "GET /.well-known/acme-challenge/" + token + " HTTP/1.0\r\n\r\n", 200, keyAuth},
+		{"a proxy's request", "GET http://x.test/.well-known/acme-challenge/" + token + " HTTP/1.1\r\nHost: x.test\r\nConnection: close\r\n\r\n", 200, keyAuth},
 		{"upwards", "GET /.well-known/acme-challenge/../acme-challenge/" + token + " HTTP/1.1\r\nHost: x.test\r\nConnection: close\r\n\r\n", 404, "not found\n"},
 		{"options of the server", "OPTIONS * HTTP/1.1\r\nHost: x.test\r\nConnection: close\r\n\r\n", 404, "not found\n"},
 		{"a path that is markup", "GET /<script>alert(1)</script> HTTP/1.1\r\nHost: <b>\r\nConnection: close\r\n\r\n", 400, "400 Bad Request: malformed Host header"},
@@ -174,7 +185,7 @@ func TestServeHTTP01(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	if resp.StatusCode != 200 || resp.ContentLength != 6 || resp.Header.Get("Content-Type") != "application/octet-stream" {
+	if resp.StatusCode != 200 || resp.ContentLength != int64(len(keyAuth)) || resp.Header.Get("Content-Type") != "application/octet-stream" {
 		t.Errorf("HEAD: %d, length %d, %q", resp.StatusCode, resp.ContentLength, resp.Header)
 	}
 
@@ -222,7 +233,7 @@ func TestServeHTTP01ListenerFails(t *testing.T) {
 // FuzzHTTP01 looks for a path that answers with anything but the one token.
 func FuzzHTTP01(f *testing.F) {
 	dir := f.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, token), []byte("answer"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, token), []byte(keyAuth), 0o644); err != nil {
 		f.Fatal(err)
 	}
 	h := HTTP01(dir)

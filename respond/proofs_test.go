@@ -49,14 +49,14 @@ func TestServeProofs(t *testing.T) {
 	}
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, token), "old")
-	write(t, filepath.Join(dir, token+"2"), keyAuth)
+	write(t, filepath.Join(dir, token+"2"), token+"2.thumbprint")
 	for _, c := range []struct {
 		options Options
 		tokens  map[string]string // "": 404
 		names   map[string]bool
 	}{
 		{Options{Proofs: p}, map[string]string{token: keyAuth, token + "2": ""}, map[string]bool{"example.org": true, "EXAMPLE.org": true, "other.example": false}},
-		{Options{Proofs: p, HTTP: dir}, map[string]string{token: keyAuth, token + "2": keyAuth}, map[string]bool{"example.org": true, "other.example": false}},
+		{Options{Proofs: p, HTTP: dir}, map[string]string{token: keyAuth, token + "2": token + "2.thumbprint"}, map[string]bool{"example.org": true, "other.example": false}},
 		{Options{Proofs: p, ALPN: alpnDir(t, "other.example")}, map[string]string{token: keyAuth, token + "2": ""}, map[string]bool{"example.org": true, "other.example": true, "third.example": false}},
 	} {
 		address, stop := start(t, c.options)

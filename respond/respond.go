@@ -144,12 +144,10 @@ func (r *responder) listen(ctx, last context.Context, l net.Listener) error {
 			return fmt.Errorf("answer on %s: %w", l.Addr(), err)
 		}
 		r.open.Go(func() {
-			err := guard.Run(func() error {
-				r.trouble(r.handle(last, c))
-				return nil
-			})
-			if err != nil {
-				r.trouble(err)
+			err := guard.Run(func() error { return r.handle(last, c) })
+			r.trouble(err)
+			var bug *guard.Panic
+			if errors.As(err, &bug) {
 				select {
 				case r.bug <- err:
 				default:
@@ -159,12 +157,14 @@ func (r *responder) listen(ctx, last context.Context, l net.Listener) error {
 	}
 }
 
-// accept waits out what passes, too many open files for one.
+// accept waits out what passes: too many open files, memory, a firewall's no
+// (accept(2)).
 func accept(ctx context.Context, l net.Listener) (net.Conn, error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		c, err := l.Accept()
 		var e interface{ Temporary() bool }
-		if err == nil || ctx.Err() != nil || !errors.As(err, &e) || !e.Temporary() {
+		passes := errors.As(err, &e) && e.Temporary() || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.EPERM)
+		if err == nil || ctx.Err() != nil || !passes {
 			return c, err
 		}
 		select {
