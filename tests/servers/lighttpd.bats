@@ -84,3 +84,27 @@ mend_config() { sed -i '$d' "$T/lighttpd.conf"; }
   [ "$(told)" -eq 2 ]
   await_live
 }
+
+@test "lighttpd: B from dehydrated itself" {
+  cat >"$T/dehydrated.conf" <<EOC
+CA="$DIRECTORY"
+CURL_OPTS="--cacert $CA_FILE"
+BASEDIR="$T/dehydrated"
+CERTDIR="$ARID_CERTDIR"
+WELLKNOWN="$WELLKNOWN"
+DOMAINS_TXT="$ARID_DOMAINS_TXT"
+HOOK="$ARID_HOOK"
+ACCOUNT_KEYSIZE=2048
+KEY_ALGO=prime256v1
+EOC
+  mkdir "$T/dehydrated"
+  with_a
+  local a
+  a=$(served)
+  without_settings dehydrated -f "$T/dehydrated.conf" --register --accept-terms
+  run -0 without_settings dehydrated -f "$T/dehydrated.conf" -c -x
+  [[ $output == *"arid: $NAME: installed: ${FILES[0]}"* ]]
+  [ "$(live)" != "$a" ]
+  [ "$(told)" -eq 1 ]
+  await_live
+}
