@@ -40,6 +40,8 @@ func TestExampleDNSHooks(t *testing.T) {
 			"\nserver 2001:db8::1 5353\nupdate add " + r1 + `. 60 TXT "-value1"` + "\nsend\n"},
 		{"server by IPv6, no port", "dns-nsupdate", DeployChallenge(one), []string{"ARID_DNS_SERVER=2001:db8::1"},
 			"\nserver 2001:db8::1 53\nupdate add " + r1 + `. 60 TXT "-value1"` + "\nsend\n"},
+		{"records where CNAMEs lead", "dns-nsupdate", DeployChallenge(one, two), []string{"ARID_HOOK_RECORD=a.example.net " + r2},
+			"\nupdate add a.example.net. 60 TXT \"-value1\"\nsend\nupdate add " + r2 + `. 60 TXT "value2"` + "\nsend\n"},
 		{"another type", "dns-nsupdate", DeployChallenge(one), []string{"CHALLENGETYPE=tls-alpn-01"}, ""},
 		{"another event", "dns-nsupdate", StartupHook(), []string{dns01}, ""},
 	} {

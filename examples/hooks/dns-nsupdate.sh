@@ -6,7 +6,6 @@
 #
 # "tsig-keygen NAME" prints such a key file. The zone's primary is found, or
 # ARID_DNS_SERVER=HOST[:PORT] names another; a rehearsal sets that to its own.
-# CNAMEs are not followed: dns-arid.sh does that.
 set -eu
 
 event=${1-}
@@ -33,10 +32,15 @@ esac
 # several zones; if one is refused, the others are sent and nsupdate ends with 2.
 {
 	[ -z "$server" ] || printf 'server %s %s\n' "$host" "$port"
-	# NAME TOKEN VALUE, several times over with HOOK_CHAIN. Only this value: NAME
-	# and *.NAME have a record each, under the same name.
+	# NAME TOKEN VALUE, several times over with HOOK_CHAIN. arid says where the
+	# record belongs once CNAMEs have been followed; dehydrated does not. Only this
+	# value: NAME and *.NAME have a record each, under the same name.
+	records=${ARID_HOOK_RECORD-}
 	while [ "$#" -ge 3 ]; do
-		printf 'update %s _acme-challenge.%s. 60 TXT "%s"\nsend\n' "$action" "$1" "$3"
+		record=${records%% *}
+		records=${records#"$record"}
+		records=${records# }
+		printf 'update %s %s. 60 TXT "%s"\nsend\n' "$action" "${record:-_acme-challenge.$1}" "$3"
 		shift 3
 	done
 } | nsupdate ${NSUPDATE_KEY:+-k "$NSUPDATE_KEY"}
