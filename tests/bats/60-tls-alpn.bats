@@ -38,7 +38,7 @@ V6_LOOPBACK=1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.
 V6_NET=0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa
 V6_HOST=1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa
 
-@test "two names, an IPv4 and an IPv6 address, through lighttpd" {
+@test "N1 N2 N5: two names, an IPv4 and an IPv6 address, through lighttpd" {
   [ "$IPV6" = yes ] || skip "no IPv6 on the loopback interface"
   arid sign --accept-terms -k "$T/hook" a.example.test B.example.test "$WEB" ::1
   verify_chain "$(set_of a.example.test)/fullchain.pem" a.example.test
@@ -151,7 +151,7 @@ trap_world() {
   lead "$PRIMARY" "$1" "$address"
 }
 
-@test "the permission trap: said, with modes and owners; setgid mends it" {
+@test "N3: the permission trap: said, with modes and owners; setgid mends it" {
   trap_world trap.example.test
   run -1 arid sign --accept-terms -k "$T/hook" --alpn "$TRAP" trap.example.test
   printf '%s\n' "$output"
@@ -168,13 +168,13 @@ trap_world() {
   stands_in "$TRAP"
 }
 
-@test "the permission trap: --alpn-group mends it too" {
+@test "N3: the permission trap: --alpn-group mends it too" {
   trap_world group.example.test
   arid sign --accept-terms -k "$T/hook" --alpn "$TRAP" --alpn-group www-data group.example.test
   [ "$(sort -u <(cut -d' ' -f2- "$T/seen"))" = "640 root:www-data f" ]
 }
 
-@test "the permission trap: a default ACL mends it too" {
+@test "N3: the permission trap: a default ACL mends it too" {
   trap_world acl.example.test
   chmod 700 "$TRAP"
   setfacl -m u:www-data:rx -d -m u::rw,g::-,o::-,u:www-data:r "$TRAP"
@@ -182,13 +182,71 @@ trap_world() {
   stands_in "$TRAP"
 }
 
-@test "a directory that is missing is made, closed, and said" {
+@test "N4: a directory that is missing is made, closed, and said; lighttpd reads it with the group that is named" {
+  local address
+  take_addresses address
+  open_way "$T/new"
+  start_tls_web "$address" "$T/new"
+  lead "$PRIMARY" new.example.test "$address"
   run -1 arid sign --accept-terms --alpn "$T/new" new.example.test
   printf '%s\n' "$output"
   [ "$(stat -c '%a %U:%G' "$T/new")" = "750 root:root" ]
   [[ ${lines[0]} == "arid: warning: "*"made the directory \"$T/new\""* ]]
+  [[ $output == *"tls-no-alpn"* ]]
   run -1 arid sign -x --accept-terms --alpn "$T/new" new.example.test
   [[ $output != *"made the directory"* ]]
+  rmdir "$T/new"
+  run -0 arid sign -x --alpn "$T/new" --alpn-group www-data new.example.test
+  [[ $output == *"made the directory \"$T/new\""* ]]
+  [ "$(stat -c '%a %U:%G' "$T/new")" = "750 root:www-data" ]
+}
+
+# shown ADDRESS: the serial number of what lighttpd shows to visitors.
+shown() { openssl s_client -connect "$1:443" -servername www.example.test </dev/null 2>/dev/null | openssl x509 -noout -serial; }
+
+@test "N6 N7: the document's command; SIGUSR1 then shows the new certificate, and lighttpd stays" {
+  local address tls=$T/lighttpd-tls serial
+  take_addresses address
+  # lighttpd's files are those of the example hook; in the beginning they are anybody's.
+  install -d -m 750 -g www-data "$tls"
+  start_tls_web "$address" "$ALPN"
+  stop_server "$WEB_PID"
+  (umask 027 && cat "$T/ordinary.key" "$T/ordinary.pem" >"$tls/doc.example.test.pem")
+  chgrp www-data "$tls/doc.example.test.pem"
+  open_way "$tls"
+  sed -i "s|^  ssl.pemfile .*|  ssl.pemfile = \"$tls/doc.example.test.pem\"|; /ssl.privkey/d" "$T/tls-web-$address.conf"
+  printf 'server.pid-file = "%s"\n' "$T/lighttpd.pid" >>"$T/tls-web-$address.conf"
+  start_server web.log lighttpd -D -f "$T/tls-web-$address.conf"
+  await_port 443 "$STARTED" "$address"
+  lead "$PRIMARY" doc.example.test "$address"
+
+  cat >"$T/config" <<EOC
+CA="$DIRECTORY"
+BASEDIR="$T/dehydrated"
+CURL_OPTS="--cacert $CA_FILE"
+EOC
+  mkdir "$T/dehydrated"
+  export LIGHTTPD_TLS=$tls LIGHTTPD_PREFLIGHT="lighttpd -tt -f '$T/tls-web-$address.conf'"
+  export LIGHTTPD_RELOAD="kill -USR1 \"\$(cat '$T/lighttpd.pid')\"" PATH=$BUILD:$PATH
+  document() { env -u ARID_CA -u ARID_BASEDIR -u ARID_CA_BUNDLE "$BUILD/arid" dehydrated -f "$T/config" "$@"; }
+  document --register --accept-terms
+  for serial in first second; do
+    document -t tls-alpn-01 --alpn "$ALPN" -c --out "$T/out" -d doc.example.test -k "$TOP/examples/hooks/lighttpd.sh" -x
+    await_serial "$address" "$(openssl x509 -in "$T/out/doc.example.test/cert.pem" -noout -serial)"
+    kill -0 "$STARTED"
+    stands_in "$ALPN"
+  done
+  verify_chain "$T/out/doc.example.test/fullchain.pem" doc.example.test
+}
+
+# await_serial ADDRESS SERIAL: until that is shown, at most 30 seconds.
+await_serial() {
+  local tries
+  for ((tries = 0; tries < 150; tries++)); do
+    [ "$(shown "$1")" != "$2" ] || return 0
+    sleep 0.2
+  done
+  fail "$1 shows $(shown "$1") and not $2"
 }
 
 @test "a directory that cannot be used: before anything is asked" {

@@ -253,6 +253,36 @@ V6_LOOPBACK=1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.
   [[ $output == "arid: cannot become user \"www-data\", group 33: operation not permitted" ]] || fail "$output"
 }
 
+@test "N16: a hook makes the certificate itself, the same for dehydrated and for arid" {
+  mkdir own
+  cat >hook <<'EOF'
+#!/bin/sh
+set -eu
+case $1 in
+deploy_challenge)
+  echo "$# $2 $CHALLENGETYPE $ALPNCERTDIR" >>calls
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj / -addext "subjectAltName=DNS:$2" \
+    -addext "1.3.6.1.5.5.7.1.31=critical,DER:04:20:$4" -keyout "own/$2.key.pem" -out "own/$2.crt.pem" 2>openssl.log
+  ;;
+clean_challenge) rm "own/$2.key.pem" "own/$2.crt.pem" ;;
+esac
+EOF
+  chmod +x hook
+  start_respond --alpn "$T/own" --listen ":$TLS_PORT"
+  await_port "$TLS_PORT" "$RESPOND"
+  issue hook.example.test -k ./hook
+  answered hook.example.test
+  arid dehydrated --register --accept-terms
+  arid dehydrated -c -d cron.example.test -t tls-alpn-01 --alpn "$ALPN" -k "$T/hook"
+  mkdir theirs
+  printf 'CA="%s"\nCURL_OPTS="--cacert %s"\nBASEDIR="%s"\nIP_VERSION=4\nKEY_ALGO=prime256v1\nACCOUNT_KEY_ALGO=rsa\n' "$DIRECTORY" "$CA_FILE" "$T/theirs" >theirs/config
+  dehydrated --config "$T/theirs/config" --register --accept-terms >theirs.log
+  dehydrated --config "$T/theirs/config" -c -d theirs.example.test -t tls-alpn-01 --alpn "$ALPN" -k "$T/hook" >theirs.log
+  answered theirs.example.test
+  diff calls <(printf "4 %s.example.test tls-alpn-01 $ALPN\n" hook cron theirs)
+  [ -z "$(find own "$ALPN" -mindepth 1)" ]
+}
+
 # --- arid sign --listen
 
 # nobody_at PORT...: nobody listens there.
@@ -690,14 +720,29 @@ units_gone() { [ -z "$(in_systemd systemctl list-units --all --no-legend 'arid-r
 
 # --- lighttpd, which needs none of this
 
-@test "N5: lighttpd by the example" {
+# start_lighttpd PORT: examples/respond/lighttpd.conf there.
+start_lighttpd() {
   {
     printf 'server.bind = "127.0.0.1"\nserver.port = %s\nserver.document-root = "%s"\nserver.modules = ()\n' "$HTTP_PORT" "$WELLKNOWN"
     ! is_root || printf 'server.username = "www-data"\nserver.groupname = "www-data"\n'
-    example lighttpd.conf -e "s/\":443\"/\"127.0.0.1:$TLS_PORT\"/; s|/var/lib/arid/alpn|$ALPN|" \
+    example lighttpd.conf -e "s/\":443\"/\"127.0.0.1:$1\"/; s|/var/lib/arid/alpn|$ALPN|" \
       -e "s|/etc/lighttpd/fullchain.pem|$FILE_T/ordinary.pem|; s|/etc/lighttpd/privkey.pem|$FILE_T/ordinary.key|"
   } >lighttpd.conf
   start_server web.log lighttpd -D -f lighttpd.conf
-  await_port "$TLS_PORT" "$STARTED"
+  await_port "$1" "$STARTED"
+}
+
+@test "N5: lighttpd by the example" {
+  start_lighttpd "$TLS_PORT"
   issue lighttpd.example.test 127.0.0.1
+}
+
+@test "N8: lighttpd behind nginx stream, for a CA and for visitors" {
+  take_ports PORT
+  WEB=$PORT RESPOND_AT=127.0.0.1:$PORT
+  start_lighttpd "$PORT"
+  start_nginx
+  issue behind.example.test 127.0.0.1 ::1
+  run -0 client "127.0.0.1:$TLS_PORT" -servername www.example.test
+  [[ $output == *"subject=CN = ordinary.test"* ]]
 }
