@@ -17,6 +17,7 @@ tls=${APACHE_TLS-/etc/apache2/tls}
 preflight='said=$(apachectl configtest 2>&1) || { printf "%s\n" "$said"; exit 1; }'
 # shellcheck disable=SC2016
 reload='[ ! -s /run/apache2/apache2.pid ] || kill -USR1 "$(cat /run/apache2/apache2.pid)"'
+preflight=${APACHE_PREFLIGHT-$preflight} reload=${APACHE_RELOAD-$reload}
 # Where to look whether it is shown, such as www.example.org:443, once Apache runs.
 verify=${APACHE_VERIFY-}
 
@@ -30,4 +31,4 @@ esac
 # shellcheck disable=SC2154  # alias and CERTDIR come from arid, and from dehydrated
 exec arid install "$alias" --out "$CERTDIR" \
 	--parts key --to "$tls/{name}.key" --parts fullchain --to "$tls/{name}.pem" \
-	--preflight "${APACHE_PREFLIGHT-$preflight}" --reload "${APACHE_RELOAD-$reload}" ${verify:+--verify "$verify"}
+	--preflight "$preflight" --reload "$reload" ${verify:+--verify "$verify"}

@@ -18,6 +18,7 @@ export socket="${HAPROXY_SOCKET-}"
 preflight='haproxy -c -q -f /etc/haproxy/haproxy.cfg'
 # shellcheck disable=SC2016 # it is for the shell that arid starts
 reload='[ ! -s /run/haproxy.pid ] || kill -USR2 "$(cat /run/haproxy.pid)"'
+preflight=${HAPROXY_PREFLIGHT-$preflight} reload=${HAPROXY_RELOAD-$reload}
 # Where to look whether it is shown, such as www.example.org:443, once HAProxy runs.
 verify=${HAPROXY_VERIFY-}
 
@@ -29,7 +30,6 @@ deploy_cert) ;;
 *) exit 0 ;; # other events, and those to come: nothing to do is no failure
 esac
 
-reload=${HAPROXY_RELOAD-$reload}
 if [ -S "$socket" ]; then
 	# A file that the running process knows is changed there; a new one takes a reload.
 	# An empty line would end what is sent; there is none in arid's files.
@@ -48,4 +48,4 @@ fi
 
 # shellcheck disable=SC2154  # alias and CERTDIR come from arid, and from dehydrated
 exec arid install "$alias" --out "$CERTDIR" --parts key,fullchain --to "$tls/{name}.pem" \
-	--preflight "${HAPROXY_PREFLIGHT-$preflight}" --reload "$reload" ${verify:+--verify "$verify"}
+	--preflight "$preflight" --reload "$reload" ${verify:+--verify "$verify"}

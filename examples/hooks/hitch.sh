@@ -16,6 +16,7 @@ tls=${HITCH_TLS-/etc/hitch/tls}
 # shellcheck disable=SC2016 # it is for the shell that arid starts
 preflight='said=$(hitch --test --config /etc/hitch/hitch.conf 2>&1) || { printf "%s\n" "$said"; exit 1; }'
 reload='systemctl try-reload-or-restart hitch'
+preflight=${HITCH_PREFLIGHT-$preflight} reload=${HITCH_RELOAD-$reload}
 # Where to look whether it is shown, such as www.example.org:443, once hitch runs. A
 # reload that fails goes unnoticed otherwise: hitch goes on with what it had.
 verify=${HITCH_VERIFY-}
@@ -29,4 +30,4 @@ esac
 
 # shellcheck disable=SC2154  # alias and CERTDIR come from arid, and from dehydrated
 exec arid install "$alias" --out "$CERTDIR" --parts key,fullchain --to "$tls/{name}.pem" \
-	--preflight "${HITCH_PREFLIGHT-$preflight}" --reload "${HITCH_RELOAD-$reload}" ${verify:+--verify "$verify"}
+	--preflight "$preflight" --reload "$reload" ${verify:+--verify "$verify"}

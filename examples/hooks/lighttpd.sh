@@ -15,6 +15,7 @@ user=${LIGHTTPD_USER-www-data}
 preflight='lighttpd -tt -f /etc/lighttpd/lighttpd.conf'
 # shellcheck disable=SC2016 # it is for the shell below
 reload='[ ! -s /run/lighttpd.pid ] || kill -USR1 "$(cat /run/lighttpd.pid)"'
+preflight=${LIGHTTPD_PREFLIGHT-$preflight} reload=${LIGHTTPD_RELOAD-$reload}
 
 export due="$tls/.reload" # is there when lighttpd has to be told
 
@@ -26,11 +27,11 @@ deploy_cert)
 	# shellcheck disable=SC2016,SC2154  # for a shell, again; alias and CERTDIR come from arid, and from dehydrated
 	exec arid install "$alias" --out "$CERTDIR" \
 		--parts key,fullchain --owner "root:$(id -gn "$user")" --mode 0640 --to "$tls/{name}.pem" \
-		--preflight "${LIGHTTPD_PREFLIGHT-$preflight}" --as "$user" --reload ': >"$due"'
+		--preflight "$preflight" --as "$user" --reload ': >"$due"'
 	;;
 exit_hook)
 	[ -e "$due" ] || exit 0
-	sh -c "${LIGHTTPD_RELOAD-$reload}"
+	sh -c "$reload"
 	rm -f "$due"
 	;;
 *) exit 0 ;; # other events, and those to come: nothing to do is no failure

@@ -15,6 +15,7 @@ tls=${NGINX_TLS-/etc/nginx/tls}
 preflight='nginx -t -q -c /etc/nginx/nginx.conf'
 # shellcheck disable=SC2016 # it is for the shell that arid starts
 reload='[ ! -s /run/nginx.pid ] || kill -HUP "$(cat /run/nginx.pid)"'
+preflight=${NGINX_PREFLIGHT-$preflight} reload=${NGINX_RELOAD-$reload}
 # Where to look whether it is shown, such as www.example.org:443, once nginx runs. A
 # reload that fails goes unnoticed otherwise: nginx goes on with what it had.
 verify=${NGINX_VERIFY-}
@@ -29,4 +30,4 @@ esac
 # shellcheck disable=SC2154  # alias and CERTDIR come from arid, and from dehydrated
 exec arid install "$alias" --out "$CERTDIR" \
 	--parts key --to "$tls/{name}.key" --parts fullchain --to "$tls/{name}.pem" \
-	--preflight "${NGINX_PREFLIGHT-$preflight}" --reload "${NGINX_RELOAD-$reload}" ${verify:+--verify "$verify"}
+	--preflight "$preflight" --reload "$reload" ${verify:+--verify "$verify"}

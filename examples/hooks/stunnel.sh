@@ -18,6 +18,7 @@ conf=${STUNNEL_CONF-/etc/stunnel/stunnel.conf}
 # How stunnel is told. One that is not running needs not be.
 # shellcheck disable=SC2016 # it is for the shell that arid starts
 reload='[ ! -s "$pid" ] || kill -HUP "$(cat "$pid")"'
+reload=${STUNNEL_RELOAD-$reload}
 # Where to look whether it is shown, such as mail.example.org:465, once stunnel runs. If
 # it is not, the files of before come back, and arid tries again later.
 verify=${STUNNEL_VERIFY-}
@@ -39,4 +40,4 @@ export pid
 # shellcheck disable=SC2154  # alias and CERTDIR come from arid, and from dehydrated
 exec arid install "$alias" --out "$CERTDIR" --owner "root:$group" \
 	--parts key --mode 0640 --to "$tls/{name}.key" --parts fullchain --mode 0644 --to "$tls/{name}.pem" \
-	--reload "${STUNNEL_RELOAD-$reload}" ${verify:+--verify "$verify"}
+	--reload "$reload" ${verify:+--verify "$verify"}

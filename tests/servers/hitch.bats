@@ -4,6 +4,7 @@
 # shellcheck disable=SC2034,SC2154  # what is set here is for the helpers, and what they set for us
 
 load ../bats/helper
+load ../bats/systemd
 load common
 
 setup_file() { start_ca; }
@@ -25,7 +26,10 @@ EOC
   HITCH_PREFLIGHT=$(default preflight /etc/hitch/hitch.conf "$T/hitch.conf")
   HITCH_RELOAD=$(telling "[ ! -s $T/hitch.pid ] || kill -HUP \"\$(cat $T/hitch.pid)\"")
 }
-teardown() { end_tree; }
+teardown() {
+  end_systemd
+  end_tree
+}
 teardown_file() { stop_all; }
 
 start() {
@@ -58,4 +62,29 @@ mend_config() { sed -i '$d' "$T/hitch.conf"; }
 @test "hitch: a configuration that it does not take keeps A, and B is owed" {
   with_a
   refused_config
+}
+
+@test "hitch: told as Debian's unit, by the hook's own line" {
+  unset HITCH_RELOAD
+  mkdir -p "$T/units/hitch.service.d"
+  cp /lib/systemd/system/hitch.service "$T/units/"
+  cat >"$T/units/hitch.service.d/paths.conf" <<EOC
+[Unit]
+ConditionPathExists=
+[Service]
+PrivateTmp=no
+ExecStart=
+ExecStart=/usr/sbin/hitch --user _hitch --group _hitch --config $T/hitch.conf --quiet
+EOC
+  start_systemd
+  renew() { from_cron in_systemd arid renew "$@"; }
+  start() {
+    in_systemd systemctl start hitch
+    await_port "$PORT" "$SYSTEMD"
+    in_systemd systemctl show -P MainPID hitch >"$T/main"
+  }
+  with_a
+  renew -x "$NAME"
+  await_live
+  in_systemd systemctl show -P MainPID hitch | diff "$T/main" -
 }
