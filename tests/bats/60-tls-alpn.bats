@@ -205,7 +205,7 @@ trap_world() {
 shown() { openssl s_client -connect "$1:443" -servername www.example.test </dev/null 2>/dev/null | openssl x509 -noout -serial; }
 
 @test "N6 N7: the document's command; SIGUSR1 then shows the new certificate, and lighttpd stays" {
-  local address tls=$T/lighttpd-tls serial
+  local address tls=$T/lighttpd-tls
   take_addresses address
   # lighttpd's files are those of the example hook; in the beginning they are anybody's.
   install -d -m 750 -g www-data "$tls"
@@ -230,7 +230,7 @@ EOC
   export LIGHTTPD_RELOAD="kill -USR1 \"\$(cat '$T/lighttpd.pid')\"" PATH=$BUILD:$PATH
   document() { env -u ARID_CA -u ARID_BASEDIR -u ARID_CA_BUNDLE "$BUILD/arid" dehydrated -f "$T/config" "$@"; }
   document --register --accept-terms
-  for serial in first second; do
+  for _ in first second; do
     document -t tls-alpn-01 --alpn "$ALPN" -c --out "$T/out" -d doc.example.test -k "$TOP/examples/hooks/lighttpd.sh" -x
     await_serial "$address" "$(openssl x509 -in "$T/out/doc.example.test/cert.pem" -noout -serial)"
     kill -0 "$STARTED"
