@@ -596,3 +596,81 @@ func TestStatusOfExistingAccount(t *testing.T) {
 		t.Errorf("new: %v", err)
 	}
 }
+
+func TestKeyFileIsMadeWhereThereIsNone(t *testing.T) {
+	ca := fakeca.New(t).TermsOfService("https://ca.test/terms")
+	dir := t.TempDir()
+	s := &Store{Dir: filepath.Join(dir, "accounts"), CA: ca.URL(), KeyFile: filepath.Join(dir, "k.pem"), MakeKey: true}
+	var terms *TermsError
+	var bad *KeyError
+	if _, _, err := s.Ensure(t.Context(), client(t, ca), Registration{}); !errors.As(err, &terms) || files(t, dir) != "" {
+		t.Errorf("terms: %v; files: %s", err, files(t, dir))
+	}
+	a, created := ensure(t, ca, s, willing)
+	info, err := os.Stat(s.KeyFile)
+	if !created || err != nil || info.Mode() != 0o600 || files(t, dir) != "k.pem k.pem.json k.pem_id.json" {
+		t.Errorf("created %v; %v, %v; files: %s", created, info, err, files(t, dir))
+	}
+	if again, created := ensure(t, ca, s, Registration{}); created || again.URL != a.URL {
+		t.Errorf("again: %+v, created %v", again, created)
+	}
+
+	// A refused key goes again, and what is there and cannot be read stays.
+	ca.Problem("newAccount", 403, "unauthorized", "no", 1)
+	refused := &Store{Dir: s.Dir, CA: ca.URL(), KeyFile: filepath.Join(dir, "refused.pem"), MakeKey: true}
+	if _, _, err := refused.Ensure(t.Context(), client(t, ca), willing); acme.Refusal(err) == nil || exists(refused.KeyFile) {
+		t.Errorf("refused: %v; files: %s", err, files(t, dir))
+	}
+	put(t, dir, map[string]string{"broken.pem": "no key"})
+	if err := os.Symlink("nowhere", filepath.Join(dir, "link.pem")); err != nil {
+		t.Fatal(err)
+	}
+	was := files(t, dir)
+	for _, name := range []string{"broken.pem", "link.pem"} {
+		s := &Store{Dir: s.Dir, CA: ca.URL(), KeyFile: filepath.Join(dir, name), MakeKey: true}
+		if _, _, err := s.Ensure(t.Context(), client(t, ca), willing); !errors.As(err, &bad) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := s.Check(willing); !errors.As(err, &bad) {
+			t.Errorf("%s, checked: %v", name, err)
+		}
+	}
+	if files(t, dir) != was || read(t, dir, "broken.pem") != "no key" {
+		t.Errorf("files: %s", files(t, dir))
+	}
+	// Who only looks for an account makes nothing.
+	none := &Store{Dir: s.Dir, CA: ca.URL(), KeyFile: filepath.Join(dir, "none.pem"), MakeKey: true}
+	if _, err := none.Find(t.Context(), client(t, ca), 0); !errors.As(err, &bad) {
+		t.Errorf("found: %v", err)
+	}
+	if a, err := (&Store{CA: ca.URL(), KeyFile: s.KeyFile, URL: "https://ca.test/known"}).Open(); err != nil || a.URL != "https://ca.test/known" {
+		t.Errorf("a URL that the caller knows: %+v, %v", a, err)
+	}
+}
+
+// They all have the key of whoever was first.
+func TestKeyFileMadeByManyAtOnce(t *testing.T) {
+	ca := fakeca.New(t)
+	file := filepath.Join(t.TempDir(), "k.pem")
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	urls := map[string]bool{}
+	for range 8 {
+		c := client(t, ca)
+		wg.Go(func() {
+			s := &Store{Dir: filepath.Join(filepath.Dir(file), "accounts"), CA: ca.URL(), KeyFile: file, MakeKey: true}
+			a, _, err := s.Ensure(t.Context(), c, willing)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			urls[a.URL] = true
+		})
+	}
+	wg.Wait()
+	if len(urls) != 1 || ca.Accounts() != 1 {
+		t.Errorf("%d URLs, %d accounts", len(urls), ca.Accounts())
+	}
+}

@@ -48,6 +48,16 @@ func mustPut(t *testing.T, d *HTTPDir) {
 	}
 }
 
+func TestModeOfAFile(t *testing.T) {
+	dir := t.TempDir()
+	d := open(t, dir)
+	d.Mode = 0o640
+	mustPut(t, d)
+	if info, err := os.Lstat(filepath.Join(dir, token)); err != nil || info.Mode() != 0o640 {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
 // shown fails the test unless the file answers for token as the CA wants it.
 func shown(t *testing.T, dir string) {
 	t.Helper()

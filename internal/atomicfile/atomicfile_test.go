@@ -154,6 +154,25 @@ func TestWriteFileFollowsDirectoriesOnly(t *testing.T) {
 	}
 }
 
+func TestNewFileTakesNobodysPlace(t *testing.T) {
+	_, path := open(t)
+	file := filepath.Join(path, "x")
+	if err := NewFile(file, []byte("text"), Options{Mode: 0o600}); err != nil {
+		t.Fatal(err)
+	}
+	os.Symlink("nowhere", filepath.Join(path, "link"))
+	for _, name := range []string{"x", "link"} {
+		if err := NewFile(filepath.Join(path, name), []byte("more"), Options{}); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	data, err := os.ReadFile(file)
+	info, _ := os.Stat(file)
+	if err != nil || string(data) != "text" || info.Mode() != 0o600 || names(t, path) != "link x" {
+		t.Errorf("%q, %v, %v; %s", data, info.Mode(), err, names(t, path))
+	}
+}
+
 func TestAFIFOForADirectoryIsNotWaitedFor(t *testing.T) {
 	_, path := open(t)
 	at := filepath.Join(path, "f")
