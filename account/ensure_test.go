@@ -616,7 +616,7 @@ func TestKeyFileIsMadeWhereThereIsNone(t *testing.T) {
 	}
 
 	// A refused key goes again, and what is there and cannot be read stays.
-	ca.Problem("newAccount", 403, "unauthorized", "no", 1)
+	ca.Problem("new-account", 403, "unauthorized", "no", 1)
 	refused := &Store{Dir: s.Dir, CA: ca.URL(), KeyFile: filepath.Join(dir, "refused.pem"), MakeKey: true}
 	if _, _, err := refused.Ensure(t.Context(), client(t, ca), willing); acme.Refusal(err) == nil || exists(refused.KeyFile) {
 		t.Errorf("refused: %v; files: %s", err, files(t, dir))
