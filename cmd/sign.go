@@ -108,6 +108,10 @@ of the run before, which is printed again as long as it is good and not due.`,
 	settingFlags(c, slices.Concat(validateSettings, dnsSettings, orderSettings, []string{"PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS"})...)
 	f.tiny.add(c)
 	f.fds.add(c)
+	for _, name := range []string{"csr", "current", "touch"} {
+		_ = c.MarkFlagFilename(name)
+	}
+	_ = c.MarkFlagDirname("acme-dir")
 	return c
 }
 
