@@ -13,8 +13,9 @@ PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin # cron's is short
 tls=${DOVECOT_TLS-/etc/dovecot/tls}
 # How Dovecot checks its configuration, and is told. One that is not running needs not be.
 preflight='doveconf -c /etc/dovecot/dovecot.conf >/dev/null'
-# shellcheck disable=SC2016 # it is for the shell below
+# shellcheck disable=SC2016 # it is for the shell that arid starts
 reload='[ ! -s /run/dovecot/master.pid ] || kill -HUP "$(cat /run/dovecot/master.pid)"'
+preflight=${DOVECOT_PREFLIGHT-$preflight} reload=${DOVECOT_RELOAD-$reload}
 # Where to look whether it is shown, such as localhost:143/imap or localhost:993.
 verify=${DOVECOT_VERIFY-}
 
@@ -28,4 +29,4 @@ esac
 # shellcheck disable=SC2154  # alias and CERTDIR come from arid, and from dehydrated
 exec arid install "$alias" --out "$CERTDIR" \
 	--parts key --to "$tls/{name}.key" --parts fullchain --to "$tls/{name}.pem" \
-	--preflight "${DOVECOT_PREFLIGHT-$preflight}" --reload "${DOVECOT_RELOAD-$reload}" ${verify:+--verify "$verify"}
+	--preflight "$preflight" --reload "$reload" ${verify:+--verify "$verify"}

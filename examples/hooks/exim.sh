@@ -13,6 +13,7 @@ tls=${EXIM_TLS-/etc/exim4/tls}
 user=${EXIM_USER-Debian-exim}
 # How Exim checks its configuration. It need not be told: it sees that the files are new.
 preflight='exim4 -bV >/dev/null'
+preflight=${EXIM_PREFLIGHT-$preflight}
 # Where to look whether it is shown, such as localhost:25/smtp. It may take some seconds.
 verify=${EXIM_VERIFY-}
 
@@ -24,4 +25,4 @@ esac
 # shellcheck disable=SC2154  # alias and CERTDIR come from arid, and from dehydrated
 exec arid install "$alias" --out "$CERTDIR" --owner "root:$(id -gn "$user")" \
 	--parts key --mode 0640 --to "$tls/{name}.key" --parts fullchain --mode 0644 --to "$tls/{name}.pem" \
-	--preflight "${EXIM_PREFLIGHT-$preflight}" ${verify:+--verify "$verify"}
+	--preflight "$preflight" ${verify:+--verify "$verify"}

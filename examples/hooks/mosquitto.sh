@@ -12,11 +12,12 @@ PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin # cron's is short
 tls=${MOSQUITTO_TLS-/etc/mosquitto/certs}
 user=${MOSQUITTO_USER-mosquitto}
 # As its own user: can Mosquitto read the files? It has no check of its own.
-# shellcheck disable=SC2016 # it is for the shell below
+# shellcheck disable=SC2016 # it is for the shell that arid starts
 preflight='printf "%s\n" "$ARID_HOOK_FILES" | while read -r file; do cat "$file" >/dev/null || exit; done'
 # How it is told. One that is not running needs not be.
 # shellcheck disable=SC2016 # as above
 reload='[ ! -s /run/mosquitto/mosquitto.pid ] || kill -HUP "$(cat /run/mosquitto/mosquitto.pid)"'
+preflight=${MOSQUITTO_PREFLIGHT-$preflight} reload=${MOSQUITTO_RELOAD-$reload}
 # Where to look whether it is shown, such as localhost:8883.
 verify=${MOSQUITTO_VERIFY-}
 
@@ -30,4 +31,4 @@ esac
 # shellcheck disable=SC2154  # alias and CERTDIR come from arid, and from dehydrated
 exec arid install "$alias" --out "$CERTDIR" --owner "root:$(id -gn "$user")" \
 	--parts key --mode 0640 --to "$tls/{name}.key" --parts fullchain --mode 0644 --to "$tls/{name}.pem" \
-	--preflight "${MOSQUITTO_PREFLIGHT-$preflight}" --as "$user" --reload "${MOSQUITTO_RELOAD-$reload}" ${verify:+--verify "$verify"}
+	--preflight "$preflight" --as "$user" --reload "$reload" ${verify:+--verify "$verify"}

@@ -12,8 +12,9 @@ PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin # cron's is short
 tls=${POSTFIX_TLS-/etc/postfix/tls}
 # How Postfix checks its configuration, and is told. One that is not running needs not be.
 preflight='postfix -c /etc/postfix check'
-# shellcheck disable=SC2016 # it is for the shell below
+# shellcheck disable=SC2016 # it is for the shell that arid starts
 reload='c=/etc/postfix; ! postfix -c "$c" status 2>/dev/null || postfix -c "$c" reload 2>/dev/null'
+preflight=${POSTFIX_PREFLIGHT-$preflight} reload=${POSTFIX_RELOAD-$reload}
 # Where to look whether it is shown, such as localhost:25/smtp. Postfix itself says
 # nothing of a certificate that it cannot use until somebody asks for TLS.
 verify=${POSTFIX_VERIFY-}
@@ -28,4 +29,4 @@ esac
 # The key has to stand before the chain.
 # shellcheck disable=SC2154  # alias and CERTDIR come from arid, and from dehydrated
 exec arid install "$alias" --out "$CERTDIR" --parts key,fullchain --to "$tls/{name}.pem" \
-	--preflight "${POSTFIX_PREFLIGHT-$preflight}" --reload "${POSTFIX_RELOAD-$reload}" ${verify:+--verify "$verify"}
+	--preflight "$preflight" --reload "$reload" ${verify:+--verify "$verify"}

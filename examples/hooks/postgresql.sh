@@ -11,11 +11,12 @@ PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin # cron's is short
 tls=${POSTGRESQL_TLS-/etc/postgresql/tls}
 user=${POSTGRESQL_USER-postgres}
 # As its own user: can PostgreSQL read the files?
-# shellcheck disable=SC2016 # it is for the shell below
+# shellcheck disable=SC2016 # it is for the shell that arid starts
 preflight='printf "%s\n" "$ARID_HOOK_FILES" | while read -r file; do cat "$file" >/dev/null || exit; done'
 # How it is told, each cluster. One that is not running needs not be.
 # shellcheck disable=SC2016 # as above
 reload='for pid in /run/postgresql/*.pid; do [ ! -s "$pid" ] || kill -HUP "$(cat "$pid")"; done'
+preflight=${POSTGRESQL_PREFLIGHT-$preflight} reload=${POSTGRESQL_RELOAD-$reload}
 # Where to look whether it is shown, such as localhost:5432: PostgreSQL goes on with the
 # old one, and says so only in its log, if it does not like the new one.
 export verify="${POSTGRESQL_VERIFY-}"
@@ -43,5 +44,6 @@ exit 1'
 # The key must be closed to everybody else, or PostgreSQL does not take it.
 exec arid install "$alias" --out "$CERTDIR" --owner "$user:$(id -gn "$user")" \
 	--parts key --mode 0600 --to "$tls/{name}.key" --parts fullchain --mode 0644 --to "$tls/{name}.pem" \
-	--preflight "${POSTGRESQL_PREFLIGHT-$preflight}" --as "$user" --reload "${POSTGRESQL_RELOAD-$reload}
+	--preflight "$preflight" --as "$user" --reload "{ $reload
+} || exit
 $look"
