@@ -288,13 +288,7 @@ func TestReplacesNeedsANameInCommon(t *testing.T) {
 		r := s.at(time.Hour, names...)
 		r.Certificate, _ = s.store.Certificate("a.test")
 		s.sign(r)
-		order := ""
-		for _, q := range s.ca.Requests() {
-			if q.Kind == fakeca.NewOrder {
-				order = string(q.Payload)
-			}
-		}
-		return strings.Contains(order, `"replaces"`)
+		return strings.Contains(s.lastOrder(), `"replaces"`)
 	}
 	if !replaces("b.test", "c.test") {
 		t.Error("with a name in common it does not say so")
@@ -302,6 +296,56 @@ func TestReplacesNeedsANameInCommon(t *testing.T) {
 	if replaces("d.test") {
 		t.Error("without a name in common it says so")
 	}
+}
+
+// Whatever the CA has against the certificate that is replaced, it is renewed.
+func TestOrderedWithoutWhatIsReplaced(t *testing.T) {
+	for _, tc := range []struct {
+		status int
+		typ    string
+		orders int // asked for
+		header string
+	}{
+		{409, "alreadyReplaced", 2, ""},
+		{400, "malformed", 2, ""},
+		{401, "unauthorized", 2, ""},
+		{500, "serverInternal", 2, ""},
+		{500, "serverInternal", 1, "Retry-After: 7200"},
+		{500, "", 1, ""},
+		{429, "rateLimited", 1, ""},
+		{503, "serverInternal", 1, "Retry-After: 7200"},
+		{403, "rejectedIdentifier", 1, ""},
+	} {
+		s := newScene(t)
+		s.ca.RenewalInfo()
+		s.sign(s.at(0, "a.test"))
+		var headers []string
+		if tc.header != "" {
+			headers = []string{tc.header}
+		}
+		s.ca.Problem(fakeca.NewOrder, tc.status, tc.typ, "no", 1, headers...)
+		before := s.ca.Count(fakeca.NewOrder)
+		r := s.at(time.Hour, "a.test")
+		r.Force = true
+		_, err := issue.Sign(t.Context(), r)
+		if n := s.ca.Count(fakeca.NewOrder) - before; n != tc.orders || (err == nil) != (n == 2) {
+			t.Errorf("%d %s %s: %d orders, %v", tc.status, tc.typ, tc.header, n, err)
+		}
+		if err == nil && strings.Contains(s.lastOrder(), `"replaces"`) {
+			t.Errorf("%d %s: it says again what it replaces", tc.status, tc.typ)
+		}
+	}
+}
+
+// lastOrder is what the latest order asked for.
+func (s *scene) lastOrder() string {
+	order := ""
+	for _, q := range s.ca.Requests() {
+		if q.Kind == fakeca.NewOrder {
+			order = string(q.Payload)
+		}
+	}
+	return order
 }
 
 // What the CA explains with is for people, and state.json for arid.

@@ -153,8 +153,7 @@ func (r *run) openOrder(ctx context.Context) (*acme.Order, *certs.Material, erro
 func (r *run) newOrder(ctx context.Context, request acme.OrderRequest) (*acme.Order, error) {
 	for try := 1; ; try++ {
 		o, err := r.Client.NewOrder(ctx, request)
-		if p := acme.Refusal(err); p != nil && request.Replaces != "" && (p.Short() == "alreadyReplaced" || p.Short() == "malformed") {
-			// Another order was first, or the CA does not know the certificate.
+		if request.Replaces != "" && aboutReplaced(err) {
 			request.Replaces = ""
 			o, err = r.Client.NewOrder(ctx, request)
 		}
@@ -187,6 +186,23 @@ func (r *run) newOrder(ctx context.Context, request acme.OrderRequest) (*acme.Or
 			return nil, &acme.ProtocolError{URL: o.URL, What: "authorizations stay valid, however many are given up"}
 		}
 	}
+}
+
+// aboutReplaced says whether a refused order may be taken without the certificate that
+// it replaces: another order was first, the CA does not know the certificate, or knows it
+// from another account. Trouble of the CA's own counts too, lest a certificate that it
+// cannot look up is never renewed: Boulder answers so, and Pebble 2.10 where a serial
+// begins with a bit that is set. If that order was made all the same, there is one more.
+func aboutReplaced(err error) bool {
+	var p *acme.Problem
+	var later *acme.TemporaryError
+	switch {
+	case !errors.As(err, &p):
+		return false
+	case errors.As(err, &later):
+		return later.Until.IsZero() && p.Short() == "serverInternal"
+	}
+	return slices.Contains([]string{"alreadyReplaced", "malformed", "unauthorized"}, p.Short())
 }
 
 // maxGivenUp is how many authorizations of one name a CA may hold.
