@@ -120,7 +120,7 @@ csr() {
   local event name
   for event in deploy_cert sync_cert; do
     name=${event/_/-}.example.test
-    BROKEN=$event ends 10 "$name: \"$T/hook\" $event: exit status 3" "the certificate is issued all the same; the next run repeats what failed" \
+    BROKEN=$event ends 10 "$name: \"$T/hook\" $event: exit status 3" "the certificate is issued all the same; *" \
       arid sign -k "$T/hook" "$name"
     ends 10 "" "" arid sign -k "$T/hook" "$name" # waits
     failed_before "$name" .owed.failed 67
