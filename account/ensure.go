@@ -252,7 +252,7 @@ func (s *Store) find(ctx context.Context, c *acme.Client, a *Account) (string, e
 	case !valid(found.Status):
 		return "", s.invalid(fmt.Errorf("status %q", found.Status))
 	}
-	return found.URL, s.save(found.URL, found.Raw)
+	return found.URL, s.save(a.Key, found.URL, found.Raw)
 }
 
 func (s *Store) invalid(err error) error {
@@ -315,7 +315,7 @@ func (s *Store) register(ctx context.Context, c *acme.Client, a *Account, r acme
 		return nil, false, s.invalid(fmt.Errorf("status %q", made.Status))
 	}
 	a.URL = made.URL
-	return a, made.Created, s.save(made.URL, made.Raw)
+	return a, made.Created, s.save(a.Key, made.URL, made.Raw)
 }
 
 // explain finds in a refusal what the directory kept back: a CA may want terms

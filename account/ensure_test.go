@@ -417,7 +417,11 @@ func TestKeyFile(t *testing.T) {
 	if asked := requests(ca, func() { ensure(t, ca, s, Registration{}) }); asked != "" {
 		t.Errorf("second run asked: %s", asked)
 	}
-	if got, want := read(t, dir, "k.pem_id.json"), `{"ca":"`+ca.URL()+`","url":"`+first.URL+`"}`+"\n"; got != want {
+	thumbprint, err := acme.Thumbprint(first.Key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := read(t, dir, "k.pem_id.json"), `{"ca":"`+ca.URL()+`","key":"`+thumbprint+`","url":"`+first.URL+`"}`+"\n"; got != want {
 		t.Errorf("k.pem_id.json %q", got)
 	}
 
@@ -429,6 +433,12 @@ func TestKeyFile(t *testing.T) {
 	}
 	if a, created := ensure(t, ca, s, Registration{}); created || a.URL != first.URL {
 		t.Errorf("%+v, created %v", a, created)
+	}
+
+	// Another key in the same file is another account.
+	put(t, dir, map[string]string{"k.pem": newKeyPEM(t)})
+	if a, created := ensure(t, ca, s, willing); !created || a.URL == first.URL {
+		t.Errorf("another key: %+v, created %v", a, created)
 	}
 }
 

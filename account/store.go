@@ -27,6 +27,7 @@ import (
 	"sync"
 	"time"
 
+	"arid/acme"
 	"arid/internal/atomicfile"
 	"arid/keys"
 )
@@ -193,15 +194,18 @@ func keyError(file string, err error) error {
 func (s *Store) readURL(key crypto.Signer) string {
 	var id struct {
 		URL string `json:"url"`
-		CA  string `json:"ca"` // ours, with KeyFile only
+		CA  string `json:"ca"`  // ours, with KeyFile only
+		Key string `json:"key"` // so; the key's thumbprint (RFC 7638)
 	}
 	readJSON(s.idFile(), &id)
 	if s.KeyFile == "" {
 		return goodURL(id.URL)
 	}
-	// One key may serve several CAs, and its side files tell which one only
-	// where arid wrote them.
-	if id.CA == s.CA || id.CA == "" && sameHost(id.URL, s.CA) {
+	// One key may serve several CAs, and there may be another key in the file by now:
+	// its side files tell only where arid wrote them.
+	thumbprint, err := acme.Thumbprint(key.Public())
+	own := id.Key == "" || err == nil && id.Key == thumbprint
+	if own && (id.CA == s.CA || id.CA == "" && sameHost(id.URL, s.CA)) {
 		if u := goodURL(id.URL); u != "" {
 			return u
 		}
@@ -265,10 +269,14 @@ func sameHost(a, b string) bool {
 // save stores what the CA told: the account's URL, and its object where none is
 // stored yet. Beside a KeyFile that is worth a try only: the key may lie
 // where this user cannot write, and the CA can be asked again.
-func (s *Store) save(accountURL string, object []byte) error {
+func (s *Store) save(key crypto.Signer, accountURL string, object []byte) error {
 	id := map[string]string{"url": accountURL}
 	if s.KeyFile != "" {
-		id["ca"] = s.CA
+		thumbprint, err := acme.Thumbprint(key.Public())
+		if err != nil {
+			return err
+		}
+		id["ca"], id["key"] = s.CA, thumbprint
 	}
 	text, err := json.Marshal(id)
 	if err != nil {

@@ -1,0 +1,293 @@
+#!/usr/bin/env bats
+# What the manual of lws-acme-client promises, row by row (docs/seeds.md), where no
+# other file shows it.
+
+# shellcheck disable=SC2030,SC2031,SC2153,SC2154  # each test is a subshell; set by take_ports and run
+load helper
+
+# One world for all: a Pebble whose certificates are of 13, 14 or 15 days too.
+setup_file() {
+  take_ports HTTP_PORT TLS_PORT
+  start_web
+  start_dns
+  local day=86400
+  start_pebble 0 "\"profiles\": {
+    \"default\": {\"description\": \"90 days\", \"validityPeriod\": $((90 * day))},
+    \"d13\": {\"description\": \"13 days\", \"validityPeriod\": $((13 * day))},
+    \"d14\": {\"description\": \"14 days\", \"validityPeriod\": $((14 * day))},
+    \"d15\": {\"description\": \"15 days\", \"validityPeriod\": $((15 * day))}}"
+  export HTTP_PORT TLS_PORT DIRECTORY MGMT CA_FILE WEBROOT WELLKNOWN DNS_ADDR DNS_MGMT
+}
+setup() { arid_world; }
+teardown() { stop_all; }
+teardown_file() {
+  T=$BATS_FILE_TMPDIR
+  stop_all
+}
+
+# leaf FILE, served PORT [NAME]: the fingerprint of the first certificate in it, or of
+# the one that is shown there.
+leaf() { openssl x509 -in "$1" -noout -fingerprint -sha256; }
+served() {
+  openssl s_client -connect "127.0.0.1:$1" -servername "${2:-www.example.test}" </dev/null 2>"$T/s_client.err" |
+    openssl x509 -noout -fingerprint -sha256
+}
+
+# live NAME: the folder of its certificate.
+live() { printf '%s\n' "$ARID_BASEDIR/certs/$1"; }
+
+# start_lighttpd NAME CONFIGURATION: on a free port, with these lines; sets PORT and
+# RELOAD, what tells it.
+start_lighttpd() {
+  take_ports PORT
+  {
+    printf 'server.modules = ("mod_openssl")\nserver.bind = "127.0.0.1"\nserver.port = %s\n' "$PORT"
+    printf 'server.document-root = "%s"\nssl.engine = "enable"\n%s\n' "$T" "$2"
+  } >"$T/$1.conf"
+  start_server "$1.log" lighttpd -D -f "$T/$1.conf"
+  await_port "$PORT" "$STARTED"
+  RELOAD="kill -USR1 $STARTED"
+}
+
+@test "L1 L11: a certificate from thin air, for the name that was asked for, which a browser would believe" {
+  run --separate-stderr -0 arid sign --accept-terms -d www.example.test
+  [ -z "$output" ]
+  [ "$(stat -c %a "$(live www.example.test)/live/privkey.pem")" = 600 ]
+  verify_chain "$(live www.example.test)/fullchain.pem" www.example.test
+  [ "$(openssl pkey -in "$(live www.example.test)/privkey.pem" -pubout)" = "$(openssl x509 -in "$(live www.example.test)/cert.pem" -noout -pubkey)" ]
+}
+
+@test "L2: who asks for tls-sni-01 is told what has taken its place, and that issues, through lighttpd" {
+  run -64 arid sign --accept-terms -t tls-sni-01 www.example.test
+  [ "$output" = 'arid: --challenge "tls-sni-01": no CA has it any more: tls-alpn-01 is what uses the same port' ]
+  arid promote -q --or-self-signed "$T/own.pem" "$T/own.key"
+  mkdir -m 700 "$T/alpn"
+  printf '%s\n' 'server.modules = ("mod_openssl")' 'server.bind = "127.0.0.1"' "server.port = $TLS_PORT" "server.document-root = \"$T\"" \
+    'ssl.engine = "enable"' "ssl.pemfile = \"$T/own.pem\"" "ssl.privkey = \"$T/own.key\"" "ssl.acme-tls-1 = \"$T/alpn\"" >"$T/alpn.conf"
+  start_server alpn.log lighttpd -D -f "$T/alpn.conf"
+  await_port "$TLS_PORT" "$STARTED"
+  arid sign -q --accept-terms -t tls-alpn-01 --alpn "$T/alpn" www.example.test
+  verify_chain "$(live www.example.test)/fullchain.pem" www.example.test
+  [ -z "$(ls -A "$T/alpn")" ]
+}
+
+@test "L3: two weeks before the end, and no earlier" {
+  local days
+  for days in 13 14 15; do
+    arid sign -q --accept-terms --profile "d$days" "d$days.example.test"
+    printf 'd%s.example.test\n' "$days" >>"$T/domains.txt"
+  done
+  export ARID_DOMAINS_TXT=$T/domains.txt
+  run -0 arid due --renew-days 14 d13.example.test
+  run -0 arid due --renew-days 14 d14.example.test
+  run -1 arid due --renew-days 14 d15.example.test
+  # Without it the CA's own advice decides, or a third of the lifetime that is left.
+  run -1 arid due d13.example.test
+}
+
+# hex_of LABEL: that number in the text that openssl prints of a key, in hexadecimal.
+hex_of() { sed -n "/^$1:/,/^[^ ]/{/^ /p}" | tr -d ' :\n'; }
+
+# bytes: what stands on stdin in hexadecimal.
+bytes() { printf '%b' "$(sed 's/../\\x&/g')"; }
+
+# b64 HEX: in base64url without padding.
+b64() { bytes <<<"$1" | base64 -w 0 | tr '+/' '-_' | tr -d =; }
+
+# ec_key HEX: a P-256 key with this secret number, as PEM in T/key.pem; sets D, X, Y.
+ec_key() {
+  local point
+  D=$1
+  bytes <<<"30310201010420${D}a00a06082a8648ce3d030107" | openssl ec -inform DER -out "$T/key.pem" 2>"$T/openssl.log"
+  point=$(openssl ec -in "$T/key.pem" -noout -text 2>"$T/openssl.log" | hex_of pub)
+  X=${point:2:64} Y=${point:66}
+}
+
+@test "L4 L8 L23: auth.jwk of either TLS library is read in place, and leads to the same account as the key in PEM" {
+  local form url jwk=$T/tls/auth.jwk
+  mkdir -m 700 "$T/tls"
+  ec_key "00$(openssl rand -hex 31)"
+  url=$(arid register -q --accept-terms -p "$T/key.pem")
+  for form in whole stripped plain; do
+    case $form in
+      whole) set -- "$(b64 "$D")" "$(b64 "$X")" "$(b64 "$Y")" ;;
+      stripped) set -- "$(b64 "${D#00}")" "$(b64 "$X")" "$(b64 "$Y")" ;;
+      plain) set -- "$(bytes <<<"00$D" | base64 -w 0)" "$(bytes <<<"00$X" | base64 -w 0)" "$(bytes <<<"00$Y" | base64 -w 0)" ;;
+    esac
+    printf '{"crv":"P-256","d":"%s","kty":"EC","x":"%s","y":"%s"}\n' "$@" >"$jwk"
+    sha256sum "$jwk" >"$T/sum"
+    run -0 arid register -q -p "$jwk"
+    [ "$output" = "$url" ]
+    sha256sum -c "$T/sum"
+  done
+  arid sign -q -p "$jwk" www.example.test
+  sha256sum -c "$T/sum"
+  # RSA, as it was before.
+  openssl genrsa -traditional -out "$T/rsa.pem" 2048 2>"$T/openssl.log"
+  local -a n
+  mapfile -t n < <(openssl asn1parse -in "$T/rsa.pem" | sed -n 's/.*INTEGER *:\([0-9A-F]*\)$/\1/p' | sed 's/^.\(..\)*$/0&/')
+  printf '{"d":"%s","dp":"%s","dq":"%s","e":"%s","kty":"RSA","n":"%s","p":"%s","q":"%s","qi":"%s"}\n' "$(b64 "${n[3]}")" "$(b64 "${n[6]}")" \
+    "$(b64 "${n[7]}")" "$(b64 "${n[2]}")" "$(b64 "${n[1]}")" "$(b64 "${n[4]}")" "$(b64 "${n[5]}")" "$(b64 "${n[8]}")" >"$jwk"
+  url=$(arid register -q --accept-terms -p "$T/rsa.pem")
+  run -0 arid register -q -p "$jwk"
+  [ "$output" = "$url" ] || fail "$output, not $url"
+}
+
+@test "L8 L15: an account key that is not there is made once, closed; a directory for it never" {
+  local url
+  mkdir -m 700 "$T/tls"
+  url=$(arid register -q --accept-terms -p "$T/tls/auth.pem")
+  [ "$(stat -c %a "$T/tls/auth.pem")" = 600 ]
+  sha256sum "$T/tls/auth.pem" >"$T/sum"
+  [ "$(arid register -q -p "$T/tls/auth.pem")" = "$url" ]
+  sha256sum -c "$T/sum"
+  run -74 arid register --accept-terms -p "$T/none/auth.pem"
+  [ ! -e "$T/none" ]
+}
+
+@test "L16: an account key that cannot be read, or is none, stays as it is" {
+  mkdir "$T/keys"
+  local text
+  for text in '{"crv":"P-256","kty":"EC","x":"AA","y":"AA"}' '{"kty":"EC"' '-----BEGIN PRIVATE KEY-----' ''; do
+    printf %s "$text" >"$T/keys/auth.jwk"
+    run -65 arid register --accept-terms -p "$T/keys/auth.jwk"
+    [[ $output == *auth.jwk* ]]
+    [ "$(cat "$T/keys/auth.jwk")" = "$text" ]
+  done
+  [ "$(ls -A "$T/keys")" = auth.jwk ]
+  [ "$(id -u)" -eq 0 ] || skip "needs root, for another user"
+  openssl ecparam -genkey -name prime256v1 -noout -out "$T/keys/auth.pem"
+  chmod 000 "$T/keys/auth.pem"
+  sha256sum "$T/keys/auth.pem" >"$T/sum"
+  install -m 755 "$BUILD/arid" "$T/arid"
+  local dir=$T/keys/x
+  while dir=$(dirname "$dir") && [ "$dir" != / ] && [ "$dir" != /tmp ]; do chmod a+x "$dir"; done
+  run -77 setpriv --reuid nobody --regid nogroup --clear-groups "$T/arid" register -f /dev/null --base "$T/none" --accept-terms -p "$T/keys/auth.pem"
+  [[ $output == *auth.pem*"permission denied"* ]]
+  sha256sum -c "$T/sum"
+}
+
+@test "L5: a name that leads elsewhere is seen before the CA is told" {
+  dns_manage add-a '{"host": "away.example.test", "addresses": ["127.254.254.254"]}'
+  run -1 arid sign --accept-terms --self-check --check-port "$HTTP_PORT" --dns-resolver "$DNS_ADDR" away.example.test
+  [[ $output == *"away.example.test"*"127.254.254.254"*"connection refused"* ]]
+  [ ! -e "$(live away.example.test)/cert.pem" ]
+  arid sign -q --accept-terms --self-check --check-port "$HTTP_PORT" --dns-resolver "$DNS_ADDR" here.example.test
+}
+
+@test "L6: one certificate for two servers: both are told, and either alone when it has another one" {
+  arid sign -q --accept-terms www.example.test
+  local files=(www.example.test) server port_a port_b reload_a reload_b
+  for server in a b; do
+    files+=(--parts key --to "$T/$server.key" --parts fullchain --to "$T/$server.pem")
+  done
+  arid install -q "${files[@]}"
+  start_lighttpd a "ssl.pemfile = \"$T/a.pem\" ssl.privkey = \"$T/a.key\""
+  port_a=$PORT reload_a=$RELOAD
+  start_lighttpd b "ssl.pemfile = \"$T/b.pem\" ssl.privkey = \"$T/b.key\""
+  port_b=$PORT reload_b=$RELOAD
+  arid sign -q -x www.example.test
+  arid install "${files[@]}" --reload "$reload_a" --reload "$reload_b" --verify "127.0.0.1:$port_a" --verify "127.0.0.1:$port_b"
+  [ "$(served "$port_a")" = "$(leaf "$(live www.example.test)/cert.pem")" ]
+  [ "$(served "$port_b")" = "$(served "$port_a")" ]
+  # One of them cannot be told: the other is told all the same, and goes back with it.
+  local before
+  before=$(served "$port_a")
+  arid sign -q -x www.example.test
+  run -10 arid install "${files[@]}" --reload false --reload "echo b >>$T/told; $reload_b" --verify "127.0.0.1:$port_a"
+  [ "$(cat "$T/told")" = "b"$'\n'"b" ]
+  arid check "127.0.0.1:$port_b" --cert "$T/b.pem"
+  [ "$(leaf "$T/a.pem")" = "$before" ]
+  [ "$(leaf "$T/b.pem")" = "$before" ]
+}
+
+@test "L7 L13: country, state, locality and organization are in the request, and not in the certificate" {
+  arid sign -q --accept-terms --subject "C=TW,ST=Taipei,L=Xiaobitan,O=Crash Barrier, Ltd" www.example.test alt.example.test
+  run -0 openssl req -in "$(live www.example.test)/cert.csr" -noout -text -verify
+  [[ $output == *"Subject: C = TW, ST = Taipei, L = Xiaobitan, O = \"Crash Barrier, Ltd\""* ]]
+  [[ $output == *"DNS:www.example.test, DNS:alt.example.test"* ]]
+  [[ $output != *example@* && $output != *emailAddress* ]]
+  run -0 openssl x509 -in "$(live www.example.test)/cert.pem" -noout -subject
+  [[ $output != *Taipei* && $output != *Barrier* ]]
+}
+
+@test "L10 L24: first at a CA for tests, in a directory of its own, then at the real one, by --ca alone" {
+  local port
+  take_ports port
+  run -75 arid sign --accept-terms --ca "https://127.0.0.1:$port/dir" www.example.test
+  [[ $output == *"connection refused"* ]]
+  arid sign -q --accept-terms -o "$T/trial" www.example.test
+  local trial=$CA_FILE trial_mgmt=$MGMT
+  T=$T/real
+  mkdir "$T"
+  start_pebble 0
+  T=${T%/real}
+  cat "$T/real/pids" >>"$T/pids"
+  cat "$CA_FILE" "$trial" >"$T/both.pem"
+  arid sign -q --accept-terms --ca "$DIRECTORY" --ca-bundle "$T/both.pem" www.example.test
+  verify_chain "$(live www.example.test)/fullchain.pem" www.example.test
+  run ! openssl verify -CAfile "$T/issuance-root.pem" -untrusted "$T/trial/www.example.test/fullchain.pem" "$T/trial/www.example.test/fullchain.pem"
+  CA_FILE=$trial MGMT=$trial_mgmt verify_chain "$T/trial/www.example.test/fullchain.pem" www.example.test
+  [ "$(find "$ARID_BASEDIR/accounts" -name account_key.pem | wc -l)" -eq 2 ]
+}
+
+@test "L15: a key in directories that all can enter: a warning, or 77; missing ones are never made" {
+  [ "$(id -u)" -eq 0 ] || [ -w /tmp ]
+  local open
+  open=$(mktemp -d /tmp/arid-lws.XXXXXX) # nothing above it is closed
+  chmod 755 "$open"
+  arid sign -q --accept-terms www.example.test
+  local files=(www.example.test --stage --parts fullchain --to "$open/www.pem" --parts key --to "$open/www.key")
+  arid install -q "${files[@]}"
+  run -77 arid promote --strict-perms "$open/www.pem" "$open/www.key"
+  [ ! -e "$open/www.pem" ]
+  run -0 arid promote "$open/www.pem" "$open/www.key"
+  [[ $output == "arid: warning: \"$open/www.key\": no directory above it is closed to others"* ]]
+  chmod 700 "$open"
+  arid sign -q -x www.example.test
+  arid install -q "${files[@]}"
+  run --separate-stderr -0 arid promote --strict-perms "$open/www.pem" "$open/www.key"
+  [[ $stderr != *warning* ]]
+  rm -r "$open"
+  run -74 arid install "${files[@]}"
+  run -74 arid promote --or-self-signed "$open/www.pem" "$open/www.key"
+  [ ! -e "$open" ]
+}
+
+@test "L22: two virtual hosts share a certificate: one change, one call of the hook" {
+  cat >"$T/hook" <<EOC
+#!/bin/sh
+case \$1 in
+deploy_cert)
+  printf '%s\n' "\$alias" >>"$T/told"
+  set --
+  [ ! -e "$T/reload" ] || set -- --reload "\$(cat "$T/reload")"
+  exec arid install -q "\$alias" --parts key --to "$T/www.key" --parts fullchain --to "$T/www.pem" "\$@" ;;
+esac
+EOC
+  chmod +x "$T/hook"
+  arid sign -q --accept-terms -k "$T/hook" --alias shared a.example.test b.example.test
+  start_lighttpd two "ssl.pemfile = \"$T/www.pem\" ssl.privkey = \"$T/www.key\"
+\$HTTP[\"host\"] == \"a.example.test\" { ssl.pemfile = \"$T/www.pem\" ssl.privkey = \"$T/www.key\" }
+\$HTTP[\"host\"] == \"b.example.test\" { ssl.pemfile = \"$T/www.pem\" ssl.privkey = \"$T/www.key\" }"
+  printf '%s\n' "$RELOAD" >"$T/reload"
+  : >"$T/told"
+  arid sign -q -x -k "$T/hook" --alias shared a.example.test b.example.test
+  [ "$(cat "$T/told")" = shared ]
+  arid install -q shared --parts cert --to "$T/cert.pem" --verify "127.0.0.1:$PORT"
+  [ "$(served "$PORT" a.example.test)" = "$(leaf "$T/cert.pem")" ]
+  [ "$(served "$PORT" b.example.test)" = "$(leaf "$T/cert.pem")" ]
+}
+
+@test "L25: each step is told as it is done, in words and as JSON" {
+  run --separate-stderr -0 arid sign -v --accept-terms www.example.test
+  local word before=0 at
+  for word in account order http-01 valid issued; do
+    at=$(grep -n -m 1 -i -e "$word" <<<"$stderr" | cut -d: -f1)
+    [ "${at:-0}" -ge "$before" ] || fail "$word: not in its place"
+    before=$at
+  done
+  run -0 --separate-stderr arid sign --json --trace "$T/trace" -x www.example.test
+  [ "$(jq -r '.result' <<<"$output")" = issued ]
+  jq -es 'map(select(.url != null)) | length > 5' "$T/trace"
+}
