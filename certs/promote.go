@@ -200,15 +200,14 @@ func (p *Promotion) run(in *Installation, now time.Time, change bool) (*Promoted
 	}
 	chain, _, currentErr := parsePair(cert.current, key.current)
 	good := currentErr == nil
+	none := p.SelfSigned && (cert.current == nil || key.current == nil)
+	waits := cert.staged != nil || key.staged != nil
 	switch {
-	case cert.staged == nil && key.staged == nil && good:
+	case !waits && good:
 		return &Promoted{Leaf: chain[0]}, nil
-	case cert.staged == nil && key.staged == nil && p.SelfSigned && (cert.current == nil || key.current == nil):
-		if !change {
-			return nil, nil
-		}
-		return p.selfSigned(in, cert, key, now)
-	case cert.staged == nil && key.staged == nil:
+	case !waits && none:
+		return p.selfSigned(cert, key, now, change)
+	case !waits:
 		return nil, &PairError{p.Cert, p.Key, currentErr}
 	case cert.staged == nil && good && !fits(cert.current, key.staged):
 		return &Promoted{Leaf: chain[0], Warnings: []string{
@@ -221,7 +220,15 @@ func (p *Promotion) run(in *Installation, now time.Time, change bool) (*Promoted
 		warnings, err = CheckChain(next, signer.Public(), alternativeNames(next[0]), now)
 	}
 	if err != nil {
-		return nil, &PairError{cert.named(cert.staged), key.named(key.staged), err}
+		refused := &PairError{cert.named(cert.staged), key.named(key.staged), err}
+		if !none {
+			return nil, refused
+		}
+		done, err := p.selfSigned(cert, key, now, change)
+		if done != nil {
+			done.Warnings = append(done.Warnings, "left alone: "+refused.Error())
+		}
+		return done, err
 	}
 	if until := next[0].NotBefore.Add(p.Grace); good && now.Before(until) && now.Before(chain[0].NotAfter) && !selfSigned(chain[0]) {
 		return &Promoted{Leaf: chain[0], Until: until}, nil
@@ -357,8 +364,12 @@ func selfSigned(c *x509.Certificate) bool {
 
 // selfSigned makes a pair that a server can start with, for the key that is there if
 // there is one. The key comes first: alone it is what the next run goes on with. So a
-// certificate that has lost its own goes away before.
-func (p *Promotion) selfSigned(in *Installation, cert, key *half, now time.Time) (*Promoted, error) {
+// certificate that has lost its own goes away before. It returns nil where nothing may
+// be changed.
+func (p *Promotion) selfSigned(cert, key *half, now time.Time, change bool) (*Promoted, error) {
+	if !change {
+		return nil, nil
+	}
 	var signer crypto.Signer
 	var err error
 	if cert.current != nil {

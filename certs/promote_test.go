@@ -306,7 +306,7 @@ func TestALinkInPlaceIsBackedUpOnce(t *testing.T) {
 
 func TestASelfSignedPairWhereThereIsNone(t *testing.T) {
 	a := newAuthority(t)
-	one := newPair(t, a, nil)
+	one, two := newPair(t, a, nil), newPair(t, a, nil)
 	for _, tc := range []struct {
 		name   string
 		before map[string]string
@@ -319,6 +319,9 @@ func TestASelfSignedPairWhereThereIsNone(t *testing.T) {
 		{name: "a key alone", before: map[string]string{"www.key": one.key}, made: true, key: one.key},
 		{name: "a certificate alone", before: map[string]string{"www.pem": one.cert}, made: true, old: one.cert},
 		{name: "a pair", before: map[string]string{"www.pem": one.cert, "www.key": one.key}, key: one.key},
+		{name: "nothing, and a key waits for its certificate", before: map[string]string{"www.key.upd": one.key}, made: true},
+		{name: "nothing, and half a certificate waits", before: map[string]string{"www.pem.upd": one.cert[:100], "www.key.upd": one.key}, made: true},
+		{name: "a key alone, and a certificate waits for another", before: map[string]string{"www.key": one.key, "www.pem.upd": two.cert}, made: true, key: one.key},
 	} {
 		d := newDesk(t)
 		d.plan.SelfSigned = true
@@ -332,8 +335,18 @@ func TestASelfSignedPairWhereThereIsNone(t *testing.T) {
 		if !fits([]byte(files["www.pem"]), []byte(files["www.key"])) || tc.key != "" && files["www.key"] != tc.key || files["www.pem.old.0"] != tc.old {
 			t.Errorf("%s: %v", tc.name, files)
 		}
+		for name, text := range tc.before {
+			if strings.HasSuffix(name, stagedSuffix) && (files[name] != text || len(got.Warnings) == 0) {
+				t.Errorf("%s: what waits is not let alone, and told: %v", tc.name, got.Warnings)
+			}
+		}
 		if tc.made && (perm(t, d.plan.Key) != 0o600 || got.Leaf.Issuer.CommonName != placeholderName) {
 			t.Errorf("%s: mode %o, %v", tc.name, perm(t, d.plan.Key), got.Leaf.Issuer)
+		}
+		for name := range tc.before {
+			if strings.HasSuffix(name, stagedSuffix) {
+				_ = os.Remove(d.path(name))
+			}
 		}
 		if again, err := d.run(); err != nil || again.Done {
 			t.Errorf("%s, again: %+v, %v", tc.name, again, err)
