@@ -18,7 +18,10 @@ setup_file() {
     \"d15\": {\"description\": \"15 days\", \"validityPeriod\": $((15 * day))}}"
   export HTTP_PORT TLS_PORT DIRECTORY MGMT CA_FILE WEBROOT WELLKNOWN DNS_ADDR DNS_MGMT
 }
-setup() { arid_world; }
+setup() {
+  arid_world
+  export ARID_ACME_PROFILE=default # Pebble would choose
+}
 teardown() { stop_all; }
 teardown_file() {
   T=$BATS_FILE_TMPDIR
@@ -83,6 +86,7 @@ start_lighttpd() {
 
 @test "L3: two weeks before the end, and no earlier" {
   local days
+  unset ARID_ACME_PROFILE
   for days in 13 14 15; do
     arid sign -q --accept-terms --profile "d$days" "d$days.example.test"
     printf 'd%s.example.test\n' "$days" >>"$T/domains.txt"
@@ -300,4 +304,99 @@ EOC
   run -0 --separate-stderr arid sign --json --trace "$T/trace" -x www.example.test
   [ "$(jq -r '.result' <<<"$output")" = issued ]
   jq -es 'map(select(.url != null)) | length > 5' "$T/trace"
+}
+
+# script N: the Nth script of docs/lws.md, with places of this test.
+script() {
+  awk -v wanted="$1" '/^    #!/ { n++; inside = 1 } !/^    / { inside = 0 } inside && n == wanted { print substr($0, 5) }' "$TOP/docs/lws.md" |
+    sed -e "s|/etc/tls|$T/tls|g; s|/etc/lighttpd/lighttpd.conf|$T/www.conf|; s|/var/lib/acme|$T/acme|; s|/var/www/acme|$WELLKNOWN|" \
+      -e "s|/service/|$T/scan/|; s|-u acme|-u nobody|; s|s6-setuidgid acme|$SETUID nobody|; s|s6-svc -r|$RESTART|; s|-H 3 -M 17|$WHEN|" \
+      -e "s|arid |$T/bin/arid |"
+}
+
+# root_only: the whole of docs/lws.md; supervise starts the services.
+root_only() {
+  [ "$(id -u)" -eq 0 ] || skip "needs root, for another user"
+  local dir=$T/x web=$WELLKNOWN port n
+  while dir=$(dirname "$dir") && [ "$dir" != / ] && [ "$dir" != /tmp ]; do chmod a+x "$dir"; done
+  chmod a+x "$(dirname "$CA_FILE")"
+  chmod a+r "$CA_FILE"
+  chmod 1777 "$web"
+  mkdir -p "$T/bin" "$T/scan/www" "$T/scan/www-renew"
+  install -m 755 "$BUILD/arid" "$T/bin/arid"
+  mkdir -m 700 "$T/tls"
+  install -d -o nobody -m 700 "$T/acme"
+  unset ARID_BASEDIR ARID_WELLKNOWN ARID_CONFIG
+  take_ports port
+  printf '%s\n' 'server.modules = ("mod_openssl")' 'server.bind = "127.0.0.1"' "server.port = $port" "server.document-root = \"$WEBROOT\"" \
+    'server.username = "www-data"' 'ssl.engine = "enable"' "ssl.pemfile = \"$T/tls/www.pem\"" "ssl.privkey = \"$T/tls/www.key\"" >"$T/www.conf"
+  WHEN="-H 3 -M 17"
+  script 1 >"$T/scan/www/run"
+  script 2 >"$T/scan/www-renew/run"
+  script 3 >"$T/scan/www-renew/once"
+  chmod +x "$T"/scan/*/run "$T/scan/www-renew/once"
+  shellcheck -s sh "$T"/scan/*/run "$T/scan/www-renew/once"
+  supervise
+  await_port "$port" "$STARTED"
+  # It has started with no certificate at all.
+  [ "$(openssl x509 -in "$T/tls/www.pem" -noout -ext subjectAltName | tail -n 1 | xargs)" = "DNS:placeholder.invalid" ]
+  await_served "$port" "$T/tls/www.pem"
+
+  # The first one, by hand, by who may neither read nor write there.
+  "$T/scan/www-renew/once"
+  await_promoted "$port"
+  verify_chain "$T/tls/www.pem" www.example.org
+  [ "$(stat -c '%U:%G %a' "$T/tls/www.key")" = "root:root 600" ]
+  run ! setpriv --reuid nobody --clear-groups cat "$T/tls/www.key"
+  [ -z "$(find "$T/acme" -name 'privkey*')" ]
+  n=$(leaf "$T/tls/www.pem")
+  "$T/scan/www-renew/once" # nothing is due
+  [ "$(ls -A "$T/tls")" = "$(printf '%s\n' www.key www.key.old.0 www.pem www.pem.old.0)" ]
+  [ "$(leaf "$T/tls/www.pem")" = "$n" ]
+
+  # One that waits, as the server could not be told, is not ordered again.
+  RESTART=: script 3 >"$T/quiet"
+  ARID_RENEW_DAYS=100 sh -e "$T/quiet"
+  [ -s "$T/tls/www.pem.upd" ]
+  n=$(leaf "$T/tls/www.pem.upd")
+  sh -e "$T/quiet"
+  [ "$(leaf "$T/tls/www.pem.upd")" = "$n" ]
+
+  # By the service itself.
+  export ARID_RENEW_DAYS=100
+  # shellcheck disable=SC2209  # words for sed
+  WHEN="-H* -M* -S*"
+  script 2 | sed 's|^exec snooze|[ -e ../renewed ] \&\& exec sleep 600; touch ../renewed; export ARID_RENEW_DAYS=100; exec snooze|' >"$T/scan/www-renew/run.new"
+  chmod +x "$T/scan/www-renew/run.new"
+  mv "$T/scan/www-renew/run.new" "$T/scan/www-renew/run"
+  $RESTART "$T/scan/www-renew"
+  await_promoted "$port" "$n"
+  verify_chain "$T/tls/www.pem" www.example.org
+}
+
+# await_promoted PORT [NOT]: until nothing waits, and what is in place (another than
+# NOT) is served.
+await_promoted() {
+  local tries
+  for ((tries = 0; tries < 300; tries++)); do
+    [ -e "$T/tls/www.pem.upd" ] || [ "$(leaf "$T/tls/www.pem")" = "${2:-}" ] || break
+    sleep 0.1
+  done
+  [ ! -e "$T/tls/www.pem.upd" ] || fail "it still waits"
+  await_served "$1" "$T/tls/www.pem"
+}
+
+@test "L14 L18 L20: key and certificate that belong to root alone, under s6" {
+  SETUID=s6-setuidgid RESTART="s6-svc -r"
+  supervise() { start_server scan.log s6-svscan "$T/scan"; }
+  root_only
+}
+
+@test "L14 L18 L20: key and certificate that belong to root alone, under runit" {
+  SETUID="chpst -u" RESTART="sv restart"
+  supervise() {
+    start_server renew.log runsv "$T/scan/www-renew"
+    start_server www.log runsv "$T/scan/www"
+  }
+  root_only
 }
