@@ -13,7 +13,7 @@ teardown() { stop_all; }
 
 key() { cat "$T"/base/accounts/*/account_key.pem; }
 
-@test "an account is shown, changed, given another key, and ended" {
+@test "L12: an account is shown, changed, given another key, and ended" {
   url=$(arid register --accept-terms --contact a@example.test 2>/dev/null)
   run -0 --separate-stderr arid account update --contact b@example.test
   [ -z "$output$stderr" ]

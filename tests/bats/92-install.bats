@@ -99,7 +99,7 @@ nginx_files() {
   NGINX=(www.example.test --parts key --to "$T/www.key" --parts fullchain --to "$T/www.crt")
 }
 
-@test "lighttpd: B is served after A; nothing new, nothing done" {
+@test "L9 L21: lighttpd: B is served after A; nothing new, nothing done" {
   lighttpd_files
   sign_again www.example.test
   run --separate-stderr -0 arid install "${LIGHTTPD[@]}"
@@ -137,7 +137,7 @@ nginx_files() {
   [ "$(stat -c '%U:%G %a' "$T/www.pem")" = "root:www-data 640" ]
 }
 
-@test "nginx: B is served after A, with both files changed" {
+@test "L9 L21: nginx: B is served after A, with both files changed" {
   nginx_files
   sign_again www.example.test
   arid install "${NGINX[@]}"
@@ -301,8 +301,8 @@ EOC
   [ "$(ls -A "$T/open")" = www.pem ]
 }
 
-# L14, L20: the way of lws-acme-client, with a web server that reads its files as root.
-@test "staged files are put in place by the server's run script, and a server starts with no certificate at all" {
+# The way of lws-acme-client, with a web server that reads its files as root.
+@test "L14 L20: staged files are put in place by the server's run script, and a server starts with no certificate at all" {
   cat >"$T/run" <<EOC
 #!/bin/sh
 arid promote --or-self-signed "$T/tls/www.crt" "$T/tls/www.key" || exit 111
@@ -340,8 +340,8 @@ EOC
   [ "$(ls -A "$T/tls")" = "$(printf '%s\n' www.crt www.crt.old.0 www.key www.key.old.0)" ]
 }
 
-# L20: the binary itself, killed at each rename and link.
-@test "promote, killed at any step: once more ends with a pair" {
+# The binary itself, killed at each rename and link.
+@test "L20: promote, killed at any step: once more ends with a pair" {
   local call when killed=0 status
   sign_again www.example.test
   arid install www.example.test --stage --parts fullchain --to "$T/tls.crt" --parts key --to "$T/tls.key"
