@@ -19,13 +19,13 @@ setup() {
 teardown() { end_tree; }
 teardown_file() { stop_all; }
 
-as_postgres() { setpriv --reuid=postgres --regid=postgres --init-groups "$@"; }
-
+# In a directory that its user can enter.
+AS_POSTGRES=(env -C / setpriv --reuid=postgres --regid=postgres --init-groups)
 BIN=/usr/lib/postgresql/15/bin
 
 start() {
   chown postgres "$T/run"
-  as_postgres "$BIN/initdb" -A trust -N --locale=C -D "$T/run/data" >"$T/initdb.log"
+  "${AS_POSTGRES[@]}" "$BIN/initdb" -A trust -N --locale=C -D "$T/run/data" >"$T/initdb.log"
   cat >>"$T/run/data/postgresql.conf" <<EOC
 listen_addresses = '127.0.0.1'
 port = $PORT
@@ -36,9 +36,7 @@ ssl = on
 ssl_cert_file = '$TLS/$NAME.pem'
 ssl_key_file = '$TLS/$NAME.key'
 EOC
-  # In a directory that its user can enter, as psql is too.
-  (cd / && start_server postgresql.log as_postgres "$BIN/postgres" -D "$T/run/data")
-  STARTED=$(tail -n 1 "$T/pids")
+  start_server postgresql.log "${AS_POSTGRES[@]}" "$BIN/postgres" -D "$T/run/data"
   await_port "$PORT" "$STARTED"
   export POSTGRESQL_VERIFY=127.0.0.1:$PORT
 }
@@ -50,13 +48,13 @@ hold() {
   mkfifo "$T/say"
   exec {SAY}<>"$T/say"
   # shellcheck disable=SC2016  # for that shell
-  start_server held.log bash -c 'cd / && exec "${@:2}" <"$1"' - "$T/say" \
+  start_server held.log bash -c 'exec "${@:2}" <"$1"' - "$T/say" \
     psql -X -A -t "host=127.0.0.1 port=$PORT user=postgres sslmode=require"
   printf '%s\n' "$1" >&"$SAY"
   await grep -qx 42 "$T/held.log"
 }
 still_held() {
-  printf '%s\n' "$1" >&"$SAY"
+  printf '%s\n' "$1" '\q' >&"$SAY"
   await grep -qx "$2" "$T/held.log"
   exec {SAY}>&-
 }
