@@ -6,67 +6,76 @@ import (
 	"net"
 	"sync"
 
-	"github.com/spf13/cobra"
-
 	"arid/internal/guard"
 	"arid/issue"
 	"arid/respond"
 )
 
-// listening answers the CA on sockets of arid's own, those of --listen, while something
-// is ordered. Without --listen it does nothing.
+// listening answers the CA on sockets of arid's own, those of LISTEN, while something
+// is ordered. Without LISTEN it does nothing.
 type listening struct {
 	*app
 	addrs  []string
 	proofs respond.Proofs
 
-	stop   context.CancelFunc // nil until it has begun
+	mu     sync.Mutex
+	begun  bool
+	err    error              // to begin
+	stop   context.CancelFunc // nil where nothing is open
 	serves sync.WaitGroup
-}
-
-func listenFlag(c *cobra.Command, addrs *[]string) {
-	c.Flags().StringArrayVar(addrs, "listen", nil, "answer http-01 and tls-alpn-01 on `ADDR`, as :80 or [fe80::1%eth0]:443, while it lasts; may be repeated")
 }
 
 // check finds what is no address.
 func (l *listening) check() error {
 	for _, addr := range l.addrs {
 		if err := respond.CheckAddr(addr); err != nil {
-			return listenTrouble(err)
+			return l.settings.Wrong("LISTEN", err)
 		}
 	}
 	return nil
 }
 
 // fill lets a request be answered from memory. Directories are for servers of the
-// user's, so that only those count that stand on the command line too.
+// user's: one counts that stands on the command line, or where LISTEN stands.
 func (l *listening) fill(r *issue.Request) {
 	if len(l.addrs) == 0 {
 		return
 	}
-	r.Proofs = &l.proofs
-	if l.settings.Origin("WELLKNOWN").Kind != "flag" {
+	counts := func(setting string) bool {
+		kind := l.settings.Origin(setting).Kind
+		return kind == "flag" || kind == l.settings.Origin("LISTEN").Kind
+	}
+	r.Proofs, r.Listen = &l.proofs, l.begin
+	if !counts("WELLKNOWN") {
 		r.WellKnown = ""
 	}
-	if l.settings.Origin("ALPNCERTDIR").Kind != "flag" {
+	if !counts("ALPNCERTDIR") {
 		r.ALPNDir = ""
 	}
 }
 
-// begin opens the sockets and answers. After an error none is open.
+// begin opens the sockets before the first order. That is after startup_hook, which may
+// stop a server that has the port.
 func (l *listening) begin(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.begun {
+		l.begun, l.err = true, l.open(ctx)
+	}
+	return l.err
+}
+
+// open opens the sockets and answers. After an error none is open.
+func (l *listening) open(ctx context.Context) error {
 	var listeners []net.Listener
 	for _, addr := range l.addrs {
 		opened, err := respond.Listen(ctx, addr)
 		if err != nil {
 			closeAll(listeners)
-			return listenTrouble(err)
+			return err
 		}
 		listeners = append(listeners, opened)
 		l.report.Step(fmt.Sprintf("listens on %s", opened.Addr()))
-	}
-	if len(listeners) == 0 {
-		return nil
 	}
 	// A run that is told to end closes them when it has cleaned up.
 	ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -75,13 +84,14 @@ func (l *listening) begin(ctx context.Context) error {
 			return respond.Serve(ctx, listeners, respond.Options{Proofs: &l.proofs, Tell: l.tellAnswer})
 		})
 		if err != nil {
-			l.report.Warning("--listen: " + err.Error())
+			l.report.Warning(err.Error())
 		}
 	})
 	return nil
 }
 
-// end closes the sockets, once nothing is ordered any more.
+// end closes the sockets, once nothing is ordered any more: before exit_hook, which may
+// start that server again.
 func (l *listening) end() {
 	if l.stop != nil {
 		l.stop()

@@ -5,8 +5,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"arid/internal/fakeca"
 )
 
 // closed fails the test if somebody listens there.
@@ -92,8 +95,8 @@ func TestSignCannotListen(t *testing.T) {
 		args   string
 		want   string
 	}{
-		{64, "--listen 80 a.test", `arid: --listen: "80" is not ADDRESS:PORT, [ADDRESS]:PORT or :PORT`},
-		{64, "--listen localhost:80 a.test", `arid: --listen: "localhost:80" is not ADDRESS:PORT`},
+		{64, "--listen 80 a.test", `arid: --listen "80": "80" is not ADDRESS:PORT, [ADDRESS]:PORT or :PORT`},
+		{64, "--listen :80 --listen localhost:80 a.test", `arid: --listen ":80 localhost:80": "localhost:80" is not ADDRESS:PORT`},
 		{64, "-t dns-01 -k /bin/true --listen :80 a.test", "no name is proved by either"},
 		{75, "--listen " + address + " --listen " + taken.Addr().String() + " a.test", "arid: a.test: cannot listen on " + taken.Addr().String() + ": bind: address already in use"},
 		{75, "--listen " + taken.Addr().String() + " --csr " + w.csr("a.test"), "address already in use"},
@@ -118,6 +121,38 @@ func TestSignListensBesideADirectory(t *testing.T) {
 	w.ca.ValidateHTTP(w.port)
 	w.must(0, "sign", "--accept-terms", "-t", "a.test:http-01 tls-alpn-01", "--wellknown", w.webroot, "--listen", address, "a.test", "b.test")
 	w.must(78, "sign", "-t", "http-01", "--wellknown", w.dir+"/none", "--listen", address, "c.test")
+}
+
+// LISTEN in a config is for all runs: those that only look need no directory either, and
+// who has nothing to prove by these types does not listen.
+func TestListenIsASetting(t *testing.T) {
+	w, address := listenWorld(t)
+	config := "LISTEN='" + address + " [::1]:0'\nDOMAINS_TXT=" + w.dir + "/domains.txt\n"
+	w.env = append(w.env, "ARID_CONFIG="+w.file("config", config, 0o644))
+	w.file("domains.txt", "a.test\n", 0o644)
+	if out, talk := w.must(0, "due"); out != "a.test\n" || talk != "" {
+		t.Errorf("due: %q, %q", out, talk)
+	}
+	_, talk := w.must(0, "renew", "--accept-terms", "-v")
+	if n := strings.Count(talk, "listens on "); n != 2 {
+		t.Errorf("listened %d times: %s", n, talk)
+	}
+	if _, talk := w.must(0, "status"); talk != "" {
+		t.Errorf("status: %s", talk)
+	}
+	w.must(1, "due")
+	// A directory of the same config counts.
+	w.file("config", config+"WELLKNOWN="+w.webroot+"\n", 0o644)
+	w.env = slices.DeleteFunc(w.env, func(v string) bool { return strings.HasPrefix(v, "ARID_WELLKNOWN=") })
+	if _, talk := w.must(0, "sign", "-v", "b.test"); !strings.Contains(talk, "wrote "+w.webroot) || !strings.Contains(talk, "listens on ") {
+		t.Error(talk)
+	}
+	w.ca.Validate("dns-01", func(fakeca.Validation) *fakeca.Problem { return nil })
+	if _, talk := w.must(0, "sign", "-v", "-t", "dns-01", "-k", "/bin/true", "c.test"); strings.Contains(talk, "listens on ") {
+		t.Error(talk)
+	}
+	w.file("config", "LISTEN=80\n", 0o644)
+	w.must(78, "sign", "b.test")
 }
 
 // Several certificates at once: one socket, opened after startup_hook and closed before
@@ -150,8 +185,8 @@ if (exec 3<>/dev/tcp/`+host+`/`+port+`) 2>/dev/null; then echo "$1 open"; else e
 	}
 	defer taken.Close()
 	requests := len(w.ca.Requests())
-	_, talk = w.must(75, "renew", "-x", "--all", "-t", "tls-alpn-01", "--listen", address)
-	if talk != "arid: cannot listen on "+address+": bind: address already in use\n" || len(w.ca.Requests()) != requests {
+	_, talk = w.must(75, "renew", "-x", "--all", "-t", "tls-alpn-01", "--parallel", "1", "--listen", address)
+	if !strings.HasPrefix(talk, "arid: a.test: cannot listen on "+address+": bind: address already in use\narid: the same with 2 more certificates: ") || len(w.ca.Requests()) != requests {
 		t.Errorf("%d requests, %s", len(w.ca.Requests())-requests, talk)
 	}
 }

@@ -29,20 +29,18 @@ type orderFlags struct {
 	notAfter  string
 	force     bool
 	noLock    bool
-	listen    []string
-	listening *listening // of listen; nil where there is no such flag
+	listening *listening // made by begin; nil where nobody is to listen
 }
 
 func (f *orderFlags) add(c *cobra.Command) {
 	f.registrationFlags.add(c)
 	c.Flags().StringVar(&f.notAfter, "not-after", "", "ask for a certificate that ends at `TIME` (RFC 3339)")
 	noLockFlag(c, &f.noLock)
-	listenFlag(c, &f.listen)
 }
 
-// begin takes up the flags that are worth something for the run as a whole.
+// begin reads LISTEN, for a run as a whole.
 func (f *orderFlags) begin(a *app) error {
-	f.listening = &listening{app: a, addrs: f.listen}
+	f.listening = &listening{app: a, addrs: strings.Fields(a.settings.Value("LISTEN"))}
 	return f.listening.check()
 }
 

@@ -59,7 +59,7 @@ nothing where nothing is due: this is what cron runs.`,
 	flags.DurationVar(&f.jitter, "jitter", 0, "wait up to `DURATION` first, a random time")
 	f.orderFlags.add(c)
 	caFlags(c)
-	settingFlags(c, slices.Concat(validateSettings, dnsSettings, orderSettings, []string{"DOMAINS_TXT", "PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS", "PARALLEL"})...)
+	settingFlags(c, slices.Concat(validateSettings, dnsSettings, orderSettings, []string{"LISTEN", "DOMAINS_TXT", "PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS", "PARALLEL"})...)
 	return c
 }
 
@@ -105,8 +105,9 @@ func (a *app) renew(c *cobra.Command, f *renewFlags, words []string) error {
 	if w.common, err = a.plan(&f.orderFlags, w.authority); err != nil {
 		return err
 	}
-	w.session = &session{app: a, hooks: w.common.common.Hooks, listen: f.listening, noLock: f.noLock}
+	w.session = &session{app: a, hooks: w.common.common.Hooks, noLock: f.noLock}
 	defer func() {
+		f.listening.end()
 		a.report.Clear() // the screen is exit_hook's
 		w.session.end(c.Context(), w.first)
 	}()

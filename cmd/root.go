@@ -172,9 +172,12 @@ func settingFlags(c *cobra.Command, names ...string) {
 		i := slices.IndexFunc(known, func(s config.Setting) bool { return s.Name == name })
 		s := known[i]
 		help := cmp.Or(s.FlagHelp, s.Help)
-		if s.Kind == config.Bool {
+		switch {
+		case s.Kind == config.Bool:
 			c.Flags().BoolP(s.Flag, shorthands[name], false, help)
-		} else {
+		case s.Many:
+			c.Flags().StringArrayP(s.Flag, shorthands[name], nil, help)
+		default:
 			c.Flags().StringP(s.Flag, shorthands[name], "", help)
 		}
 		f := c.Flags().Lookup(s.Flag)
@@ -213,6 +216,9 @@ func (a *app) load(c *cobra.Command, word string, more map[string]string) error 
 			return
 		}
 		value := f.Value.String()
+		if many, ok := f.Value.(pflag.SliceValue); ok {
+			value = strings.Join(many.GetSlice(), " ")
+		}
 		if f.Value.Type() == "bool" {
 			yes := value == "true"
 			if i := slices.IndexFunc(config.Known(), func(s config.Setting) bool { return s.Name == name[0] }); config.Known()[i].Opposite {

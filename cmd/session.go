@@ -14,13 +14,11 @@ import (
 	"arid/issue"
 )
 
-// session frames what one run does: LOCKFILE, startup_hook and the sockets of --listen
-// before the first thing that is done, and exit_hook at the end of a run that did
-// something.
+// session frames what one run does: LOCKFILE and startup_hook before the first
+// thing that is done, and exit_hook at the end of a run that did something.
 type session struct {
 	*app
 	hooks  *hooks.Runner
-	listen *listening
 	noLock bool
 	unlock func()
 
@@ -31,8 +29,7 @@ type session struct {
 	failed  []string // of what went wrong
 }
 
-// begin takes LOCKFILE, calls startup_hook and listens, once. The hook comes first, as
-// it may stop a server that has the port.
+// begin takes LOCKFILE and calls startup_hook, once.
 func (s *session) begin(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,8 +41,6 @@ func (s *session) begin(ctx context.Context) error {
 		s.tellOdd()
 		if err := s.hooks.Run(ctx, hooks.StartupHook()); err != nil {
 			s.failure = &issue.AbortError{Err: err}
-		} else {
-			s.failure = s.listen.begin(ctx)
 		}
 	}
 	return s.failure
@@ -108,10 +103,9 @@ func (s *session) note(alias string, result *issue.Result, err error) {
 	}
 }
 
-// end closes the sockets and calls exit_hook, with a text if something failed. Its own
-// failure is a warning. A run that was told to end does without.
+// end calls exit_hook, with a text if something failed. Its own failure is a
+// warning. A run that was told to end does without.
 func (s *session) end(ctx context.Context, err error) {
-	s.listen.end()
 	if s.unlock != nil {
 		defer s.unlock()
 	}

@@ -105,7 +105,7 @@ of the run before, which is printed again as long as it is good and not due.`,
 	flags.BoolVar(&f.selfCheck, "self-check", false, "look at http-01 and tls-alpn-01 from here first, and do not tell the CA what fails")
 	f.orderFlags.add(c)
 	caFlags(c)
-	settingFlags(c, slices.Concat(validateSettings, dnsSettings, orderSettings, []string{"PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS"})...)
+	settingFlags(c, slices.Concat(validateSettings, dnsSettings, orderSettings, []string{"LISTEN", "PRIVATE_KEY_RENEW", "CERTDIR", "RENEW_DAYS"})...)
 	f.tiny.add(c)
 	f.fds.add(c)
 	for _, name := range []string{"csr", "current", "touch"} {
@@ -152,9 +152,7 @@ func (a *app) sign(c *cobra.Command, f *signFlags, words []string) error {
 		return err
 	}
 	request.Insist = request.Insist || a.report.Terminal() // somebody waits for it
-	run := &session{app: a, hooks: request.Hooks, listen: f.listening, noLock: f.noLock}
-	defer f.listening.end()
-	request.Begin = f.listening.begin
+	run := &session{app: a, hooks: request.Hooks, noLock: f.noLock}
 	if request.Certificate != nil {
 		request.Begin = func(ctx context.Context) error {
 			a.report.Clear() // the screen is startup_hook's
@@ -162,6 +160,7 @@ func (a *app) sign(c *cobra.Command, f *signFlags, words []string) error {
 		}
 	}
 	result, err := issue.Sign(c.Context(), request)
+	f.listening.end()
 	a.remember(authority)
 	if request.Certificate != nil {
 		run.note(request.Certificate.Alias, result, err)
@@ -264,7 +263,7 @@ func (a *app) request(authority *ca, f *signFlags, words []string) (*issue.Reque
 	if err != nil {
 		return nil, err
 	}
-	if r.Proofs != nil && !r.Types.Uses(challenge.HTTP01, names) && !r.Types.Uses(challenge.TLSALPN01, names) {
+	if a.settings.Origin("LISTEN").Kind == "flag" && !r.Types.Uses(challenge.HTTP01, names) && !r.Types.Uses(challenge.TLSALPN01, names) {
 		return nil, &usageError{what: "--listen is for http-01 and tls-alpn-01, and no name is proved by either"}
 	}
 	r.CSR = csr

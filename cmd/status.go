@@ -134,7 +134,10 @@ func (a *app) lookout(c *cobra.Command) (*lookout, error) {
 		return nil, err
 	}
 	l := &lookout{now: time.Now(), walk: &walk{app: a, flags: &renewFlags{}, session: &session{app: a}}}
-	var err error
+	err := l.flags.begin(a) // so that no directory is missed that renew does without
+	if err != nil {
+		return nil, err
+	}
 	if l.authority, err = a.openCA(c.Context()); err != nil {
 		return nil, err
 	}

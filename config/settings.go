@@ -33,6 +33,7 @@ type Setting struct {
 	Default  string // "$BASEDIR/…" is relative to BASEDIR
 	Flag     string // long flag without dashes, "" none
 	Opposite bool   // giving the flag means "no"
+	Many     bool   // words with blanks between; the flag has one, and may be repeated
 	Help     string // one line; what stands in backquotes is what a flag calls its value
 	FlagHelp string // of the flag, where it says something else
 	Secret   bool   // its value is never shown
@@ -93,6 +94,7 @@ func Known() []Setting {
 		{Name: "WELLKNOWN", Kind: Path, Default: "/var/www/dehydrated", Flag: "wellknown", Help: "write http-01 tokens to `DIR`, served as /.well-known/acme-challenge/"},
 		{Name: "ALPNCERTDIR", Kind: Path, Default: "$BASEDIR/alpn-certs", Flag: "alpn", Help: "write tls-alpn-01 certificates to `DIR`"},
 		{Name: "ALPN_GROUP", Kind: Word, Flag: "alpn-group", Help: "`GROUP` that may read the tls-alpn-01 certificates, instead of the directory's", check: checkGroup},
+		{Name: "LISTEN", Kind: Word, Flag: "listen", Many: true, Help: "answer http-01 and tls-alpn-01 itself on `ADDR`, as :80 or 192.0.2.1:443, while something is ordered; may be several"},
 		{Name: "DNS_UPDATE", Kind: Bool, Default: "no", Flag: "dns-update", Help: "write dns-01 records by RFC 2136 updates, without a hook"},
 		{Name: "DNS_SERVER", Kind: Word, Flag: "dns-server", Help: "send DNS updates to `HOST[:PORT]` instead of the zone's primary", check: checkHost},
 		{Name: "DNS_ZONE", Kind: Word, Flag: "dns-zone", Help: "update the zone `NAME` instead of the one that is found"},

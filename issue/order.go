@@ -15,6 +15,7 @@ import (
 
 	"arid/acme"
 	"arid/certs"
+	"arid/challenge"
 	"arid/hooks"
 	"arid/keys"
 )
@@ -25,6 +26,11 @@ import (
 func (r *run) obtain(ctx context.Context) (_ *certs.Material, err error) {
 	r.deadline = time.Now().Add(r.Timeout)
 	defer func() { r.reportRefusal(ctx, err) }()
+	if r.Listen != nil && (r.Types.Uses(challenge.HTTP01, r.Names) || r.Types.Uses(challenge.TLSALPN01, r.Names)) {
+		if err := r.Listen(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.openAccount(ctx); err != nil {
 		return nil, err
 	}

@@ -50,17 +50,18 @@ type Request struct {
 	HookUnchanged bool                        // unchanged_cert where nothing is due
 	Begin         func(context.Context) error // called before anything is done for the certificate, and not where nothing is; may be nil
 
-	Types     challenge.Choice // by which challenge each name is proved; all of Names can be
-	WellKnown string           // directory for http-01 files; with Proofs it may be "": none
-	TokenMode fs.FileMode      // of those; 0: all may read them
-	ALPNDir   string           // directory for tls-alpn-01 certificates; with Proofs it may be "": none
-	ALPNGroup string           // that may read them; "" is the directory's
-	Proofs    *respond.Proofs  // what arid itself answers from; nil: others answer
-	Updater   *dns.Updater     // writes dns-01 records; nil leaves that to the hook
-	DNS       *dns.Client      // looks whether dns-01 records can be seen
-	DNSWait   time.Duration    // for how long at most; 0 does not look
-	Prober    *probe.Prober    // looks itself at what the CA refused; nil does not
-	SelfCheck *probe.Prober    // looks at http-01 and tls-alpn-01 before the CA is told, which it is not where they cannot be seen; nil does not
+	Types     challenge.Choice            // by which challenge each name is proved; all of Names can be
+	WellKnown string                      // directory for http-01 files; with Proofs it may be "": none
+	TokenMode fs.FileMode                 // of those; 0: all may read them
+	ALPNDir   string                      // directory for tls-alpn-01 certificates; with Proofs it may be "": none
+	ALPNGroup string                      // that may read them; "" is the directory's
+	Proofs    *respond.Proofs             // what arid itself answers from; nil: others answer
+	Listen    func(context.Context) error // with Proofs: called before an order that needs them; may be nil
+	Updater   *dns.Updater                // writes dns-01 records; nil leaves that to the hook
+	DNS       *dns.Client                 // looks whether dns-01 records can be seen
+	DNSWait   time.Duration               // for how long at most; 0 does not look
+	Prober    *probe.Prober               // looks itself at what the CA refused; nil does not
+	SelfCheck *probe.Prober               // looks at http-01 and tls-alpn-01 before the CA is told, which it is not where they cannot be seen; nil does not
 
 	Algo           keys.Algo
 	ReuseKey       bool

@@ -231,11 +231,6 @@ func (r *run) signOnly(ctx context.Context) (*Result, error) {
 		}
 		r.tell(StepDue, "due: %s", r.due.Reason)
 	}
-	if r.Begin != nil {
-		if err := r.Begin(ctx); err != nil {
-			return nil, err
-		}
-	}
 	made, err := r.obtain(ctx)
 	if err != nil {
 		return nil, err

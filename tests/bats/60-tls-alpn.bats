@@ -295,6 +295,15 @@ unasked() { ! grep -F "Value:\"$1\"" "$FILE_T/pebble.log"; }
   run ! unasked none.check.example.test
 }
 
+@test "--self-check with --listen: on the ports that a CA asks" {
+  local address
+  take_addresses address
+  lead "$PRIMARY" own.check.example.test "$address"
+  arid sign --accept-terms --self-check --listen "$address:443" own.check.example.test "$address"
+  arid sign --self-check -x -t http-01 --listen "$address:80" own.check.example.test
+  run ! answers "$address" 443
+}
+
 @test "three types in one certificate" {
   # Once it has an _acme-challenge below it, the zone's wildcard is not for it.
   lead "$PRIMARY" m.example.test "$WEB"
