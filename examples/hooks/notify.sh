@@ -19,7 +19,7 @@ state=${NOTIFY_STATE-${BASEDIR:-/var/lib/arid}/notify}
 note() {
 	mkdir -p "$state"
 	find "$state" -name 'told-*' -mtime "+$((days - 1))" -exec rm -f {} +
-	told=$state/told-$(printf '%s' "$1" | cksum | tr ' ' -)
+	told=$state/told-$(printf '%s' "$1" | LC_ALL=C tr -c 'A-Za-z0-9.*-' _ | cut -c 1-200)
 	[ ! -e "$told" ] || return 0
 	{
 		LC_ALL=C tr -c '\12\40-\176' ' ' | head -n 30 | cut -c 1-500
@@ -60,7 +60,6 @@ request_failure)
 ${alias:-a request}: the CA answered with status $2
 ${3-}
 EOT
-	[ "${COMMAND-}" != sign_csr ] || tell # no exit_hook follows
 	;;
 deploy_cert)
 	# NAME KEY CERT FULLCHAIN CHAIN TIMESTAMP
@@ -80,3 +79,4 @@ EOT
 	;;
 *) ;; # other events, and those to come: nothing to do is no failure
 esac
+[ "${COMMAND-}" != sign_csr ] || tell # no exit_hook follows there

@@ -309,6 +309,16 @@ mails() { find "$T/mail" -type f | wc -l; }
   done
 }
 
+@test "notify: where no exit_hook follows it is told at once" {
+  mailbox
+  dns_manage add-a '{"host": "down.example.test", "addresses": ["127.254.254.254"]}'
+  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$T/key" -subj / \
+    -addext "subjectAltName=DNS:down.example.test" -out "$T/csr" 2>>"$T/openssl.log"
+  run -1 cron arid sign --csr "$T/csr" --config "$BASE/config" -k "$HOOKS/notify.sh"
+  [ "$(mails)" -eq 1 ]
+  grep -q "^Subject: .*: down.example.test: the CA could not validate this name" "$T/mail/1"
+}
+
 @test "notify: new certificates if wanted, a command instead of mail, and what could not be sent is sent later" {
   mailbox
   domains one.example.test two.example.test
@@ -321,6 +331,7 @@ mails() { find "$T/mail" -type f | wc -l; }
   [[ $output == *"exit_hook: exit status 75"* ]]
   rm "$T/full"
   again one.example.test two.example.test
+  rm "$BASE"/notify/told-* # the next may have the same second in its name
   run -0 dehydrated notify.sh
   [ "$(mails)" -eq 1 ]
   [ "$(grep -c "^[a-z.]*: a new certificate$" "$T/mail/1")" -eq 4 ]

@@ -80,10 +80,11 @@ still_held() {
   refused_config
 }
 
-@test "postgresql: one that goes on with A gets A back, and B is owed" {
+@test "postgresql: with a key that is open to others it goes on with A, which comes back, and B is owed" {
   local reload=$POSTGRESQL_RELOAD told_in_vain=2
-  break_config() { POSTGRESQL_RELOAD=$(telling true); }
+  break_config() { POSTGRESQL_RELOAD="[ -e $T/opened ] || { : >$T/opened; chmod 644 ${FILES[0]}; }; $reload"; }
   mend_config() { POSTGRESQL_RELOAD=$reload; }
   with_a
   refused_config
+  grep 'private key file ".*" has group or world access' "$T/postgresql.log"
 }
