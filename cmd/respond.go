@@ -59,6 +59,11 @@ for each connection.`,
 	flags.StringVar(&f.proxy, "proxy-protocol", "require", "what those of --proxy-from do, by `WORD`: require (they must send a header), accept (they may), off")
 	flags.StringVar(&f.fallback[0], "fallback-cert", "", "show the certificate in `FILE` for names that have none, instead of an alert")
 	flags.StringVar(&f.fallback[1], "fallback-key", "", "its key, in `FILE`")
+	words := func(flag string, words ...string) {
+		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+	}
+	words("send-proxy", "v1", "v2")
+	words("proxy-protocol", "require", "accept", "off")
 	flags.StringVar(&f.user, "user", "", "once it listens, become `USER`, with that user's groups")
 	flags.StringVar(&f.group, "group", "", "once it listens, be of `GROUP` first of all")
 	return c

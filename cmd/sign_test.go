@@ -257,6 +257,16 @@ func TestCompletion(t *testing.T) {
 	if out, _ := w.must(0, "__complete", "revoke", "a.test", "--reason", "key"); !strings.Contains(out, "keyCompromise") {
 		t.Errorf("--reason: %q", out)
 	}
+	const files, dirs, none = ":0\n", ":16\n", ":4\n"
+	for flag, want := range map[string]string{
+		"sign --csr": files, "sign --hook": files, "--config": files, "respond --fallback-cert": files,
+		"sign --wellknown": dirs, "renew --out": dirs, "respond --alpn": dirs,
+		"sign --alias": none, "sign --listen": none,
+	} {
+		if out, _ := w.must(0, append(append([]string{"__complete"}, strings.Fields(flag)...), "")...); out != want {
+			t.Errorf("%s: %q, want %q", flag, out, want)
+		}
+	}
 }
 
 func TestAFailedDeployIsOwedAndRepeated(t *testing.T) {
