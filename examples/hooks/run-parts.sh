@@ -1,7 +1,8 @@
 #!/bin/sh
 # Many hooks instead of one: a folder for each event, and programs in it.
 #
-#   hooks.d/deploy_cert/10-lighttpd    hooks.d/exit_hook/reload-once.sh
+#   hooks.d/deploy_cert/10-postfix.sh  hooks.d/deploy_cert/90-notify.sh
+#   hooks.d/exit_hook/90-notify.sh     hooks.d/invalid_challenge/90-notify.sh
 #
 # Each program is called as arid would call it, with the event as the first argument,
 # in the order of their names: a hook for several events can be linked into several
