@@ -58,7 +58,7 @@ issued() {
         busybox sh -n "$script"
         shellcheck -x -s sh -e SC2034 "$script" # OpenRC reads variables that its scripts only set
         ;;
-      "#!/bin/execlineb -P") ;;
+      "#!/bin/execlineb -P" | "#!/bin/execlineb -S2") ;;
       "#!"*) fail "$script: $(head -n 1 "$script")" ;;
       *) continue ;;
     esac
