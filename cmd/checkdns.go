@@ -117,7 +117,7 @@ func (s *nameCheck) look(ctx context.Context, name, typ string) (*nameJSON, erro
 	found, err := s.addresses(ctx, name)
 	for _, address := range found {
 		n.Addresses = append(n.Addresses, address.String())
-		if private(address) {
+		if !probe.Public(address) {
 			n.Private = append(n.Private, address.String())
 		}
 	}
@@ -144,13 +144,6 @@ func (s *nameCheck) addresses(ctx context.Context, name string) ([]netip.Addr, e
 		err = fmt.Errorf("%q has no address", name)
 	}
 	return found, err
-}
-
-var sharedSpace = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
-
-// private tells whether no public CA can come to an address.
-func private(a netip.Addr) bool {
-	return a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsUnspecified() || sharedSpace.Contains(a)
 }
 
 func (n *nameJSON) fail(seen string, cause probe.Cause) {

@@ -490,6 +490,9 @@ func (d *deployment) deploy(ctx context.Context) (told bool, err error) {
 			return false, err
 		}
 	}
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
 	if err := d.reload(ctx); err != nil {
 		return true, err
 	}

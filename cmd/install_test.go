@@ -374,6 +374,19 @@ func TestPreflightAsAnotherUser(t *testing.T) {
 	}
 }
 
+// Told to end before anything was done: nothing is.
+func TestInstallThatIsToldToEndAtOnce(t *testing.T) {
+	w, s, files := deployWorld(t)
+	before := s.serves()
+	w.signed("a.test")
+	ctx, end := context.WithCancelCause(t.Context())
+	end(&cmd.SignalError{Signal: syscall.SIGTERM})
+	status, _, talk := w.runContext(ctx, append(files, "--reload", "echo told >>"+w.dir+"/log")...)
+	if status != 128+15 || firstBlock(t, s.cert) != before || w.text("log") != "" {
+		t.Errorf("status %d, %q, told %q", status, talk, w.text("log"))
+	}
+}
+
 // A command of the user's has no end, reads, or talks without end.
 func TestCommandsThatMisbehave(t *testing.T) {
 	w, s, files := deployWorld(t)

@@ -313,6 +313,9 @@ func shown(a netip.Addr) string {
 
 var sharedSpace = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
 
+// Public tells whether a public CA can come to an address.
+func Public(a netip.Addr) bool { return reach(a) == 2 }
+
 // reach grows with how many can get at an address: this host, its network, all.
 func reach(a netip.Addr) int {
 	switch {
