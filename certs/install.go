@@ -363,8 +363,6 @@ func (p *place) stands(attributes bool) (bool, error) {
 		return false, err
 	case info.Mode().Type() == fs.ModeSymlink:
 		return false, nil
-	case !p.believed(info) && ownerOf(info) != p.UID: // he could change it later
-		return false, nil
 	case !info.Mode().IsRegular():
 		return false, &fs.PathError{Op: "replace", Path: p.Path, Err: atomicfile.ErrNotRegular}
 	}
@@ -375,6 +373,8 @@ func (p *place) stands(attributes bool) (bool, error) {
 		return false, nil
 	case err != nil:
 		return false, err
+	case !p.believed(has.UID) && has.UID != p.UID: // he could change it later
+		return false, nil
 	case !bytes.Equal(data, p.Data):
 		return false, nil
 	case !attributes:
@@ -398,17 +398,18 @@ func (p *place) hasOld() (bool, error) {
 		return false, nil
 	case err != nil:
 		return false, err
-	case !p.believed(info):
+	case !p.believed(ownerOf(info)):
 		return false, &LinkError{filepath.Join(p.dir.Name(), p.old())}
 	}
 	return true, nil
 }
 
-// believed tells whether a file in the directory is from somebody who has a say
-// there: from its owner, root or ourselves, if others can write to it.
-func (p *place) believed(info fs.FileInfo) bool {
+// believed tells whether a file in the directory that belongs to a user is from
+// somebody who has a say there: from its owner, root or ourselves, if others can
+// write to it.
+func (p *place) believed(uid int) bool {
 	dir, err := p.dir.Stat(".")
-	return err == nil && (dir.Mode()&0o022 == 0 || ours(info) || ownerOf(info) == ownerOf(dir))
+	return err == nil && (dir.Mode()&0o022 == 0 || uid == 0 || uid == os.Geteuid() || uid == ownerOf(dir))
 }
 
 // ours tells whether a file belongs to root or to us.
@@ -447,11 +448,11 @@ func (p *place) options() atomicfile.Options {
 // none, or where it may have been put there to be given our key.
 func (p *place) predecessor() *atomicfile.Attributes {
 	info, err := p.dir.Lstat(p.after)
-	if err != nil || !info.Mode().IsRegular() || !p.believed(info) {
+	if err != nil || !info.Mode().IsRegular() {
 		return nil
 	}
 	_, like, err := atomicfile.ReadInAs(p.dir, p.after, maxPEM)
-	if err != nil {
+	if err != nil || !p.believed(like.UID) { // of what was read: the name may be another's by now
 		return nil
 	}
 	if p.secret() {
@@ -481,7 +482,7 @@ func (p *place) keepOld() error {
 // is younger than that note somebody has put there himself.
 func (p *place) unfinished() bool {
 	old, err := p.dir.Lstat(p.old())
-	if err != nil || !p.believed(old) {
+	if err != nil || !p.believed(ownerOf(old)) {
 		return false
 	}
 	now, err := p.dir.Lstat(p.name)

@@ -166,13 +166,15 @@ func openHalf(p *place, max int64) (*half, error) {
 	case missing(err):
 	case err != nil:
 		return nil, err
-	case !p.believed(info):
-		return nil, &LinkError{p.Path + stagedSuffix}
 	case !info.Mode().IsRegular():
 		return nil, &UnreadableError{p.Path + stagedSuffix, atomicfile.ErrNotRegular}
 	default:
-		if h.staged, err = atomicfile.ReadIn(p.dir, h.waiting(), max); err != nil {
+		var whose *atomicfile.Attributes
+		if h.staged, whose, err = atomicfile.ReadInAs(p.dir, h.waiting(), max); err != nil {
 			return nil, unreadable(p.Path+stagedSuffix, err)
+		}
+		if !p.believed(whose.UID) {
+			return nil, &LinkError{p.Path + stagedSuffix}
 		}
 	}
 	// A link is read here, and replaced later.

@@ -399,6 +399,30 @@ func TestWhatIsNoFileIsNotPromoted(t *testing.T) {
 	}
 }
 
+// What somebody else may have put where all can write is not promoted.
+func TestAStrangersPairIsNotPromoted(t *testing.T) {
+	asRoot(t)
+	a := newAuthority(t)
+	one, two := newPair(t, a, nil), newPair(t, a, nil)
+	for _, owner := range []int{nobody, 0} {
+		d := newDesk(t)
+		d.lay(map[string]string{"www.pem": one.cert, "www.key": one.key, "www.pem.upd": two.cert, "www.key.upd": two.key})
+		for _, name := range []string{"www.pem.upd", "www.key.upd"} {
+			if err := os.Chown(d.path(name), owner, owner); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chmod(d.dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		got, err := d.run()
+		var refused *LinkError
+		if owner == nobody && !errors.As(err, &refused) || owner == 0 && (err != nil || !got.Done) {
+			t.Errorf("of user %d: %+v, %v", owner, got, err)
+		}
+	}
+}
+
 func TestStagedFiles(t *testing.T) {
 	a := newAuthority(t)
 	one, two, three := newPair(t, a, nil), newPair(t, a, nil), newPair(t, a, nil)

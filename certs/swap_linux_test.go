@@ -128,3 +128,37 @@ func TestALinkThatComesMeanwhileIsNotFollowed(t *testing.T) {
 		t.Error("nothing was ever installed")
 	}
 }
+
+// Nor is a file believed that a stranger puts in the place of root's while that is
+// looked at: the key would be his.
+func TestAFileThatComesMeanwhileGetsNoKey(t *testing.T) {
+	asRoot(t)
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	path, theirs := filepath.Join(dir, "file.pem"), filepath.Join(dir, "theirs.pem")
+	for range 100 {
+		write(t, path, otherKey, 0o600)
+		write(t, theirs, otherKey, 0o600)
+		if err := errors.Join(os.Chown(path, 0, 0), os.Chown(theirs, nobody, nobody)); err != nil {
+			t.Fatal(err)
+		}
+		swapping(t, path, theirs, func() {
+			in, err := Install(t.Context(), []Destination{to(path, someKey)})
+			if err == nil {
+				_ = in.Keep(t.Context())
+				in.Close()
+			}
+		})
+		for _, name := range list(t, dir) {
+			info, err := os.Lstat(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if read(t, filepath.Join(dir, name)) == someKey && ownerOf(info) != 0 {
+				t.Fatalf("%s is of user %d", name, ownerOf(info))
+			}
+		}
+	}
+}
