@@ -44,7 +44,6 @@ while [ "$#" -ge 3 ]; do
 	deploy_challenge)
 		# Files that begin with "." are not read.
 		printf 'txt-record=%s,%s\n' "${record:-_acme-challenge.$1}" "$3" >"$dir/.acme-challenge-$3"
-		chmod 644 "$dir/.acme-challenge-$3"
 		mv -f "$dir/.acme-challenge-$3" "$file"
 		changed=yes
 		;;

@@ -9,9 +9,13 @@
 # shows it as /.well-known/acme-challenge/.
 set -eu
 
-targets=${HTTP_TARGETS-}                          # blanks between
-wellknown=${WELLKNOWN:-/var/www/dehydrated}       # where arid puts the tokens
-export RSYNC_RSH="${RSYNC_RSH-ssh -oBatchMode=yes}" # nobody is there to be asked
+targets=${HTTP_TARGETS-} # blanks between
+
+# Nobody is there to be asked for a password.
+export RSYNC_RSH="${RSYNC_RSH-ssh -oBatchMode=yes -oConnectTimeout=15}"
+
+# Where arid puts the tokens; arid and dehydrated say it.
+wellknown=${WELLKNOWN:-/var/www/dehydrated}
 
 event=${1-}
 [ "$#" -eq 0 ] || shift

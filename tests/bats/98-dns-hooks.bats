@@ -56,9 +56,10 @@ use() {
   } >"$T/config"
 }
 
-# arid_there, hook_there WORD...: arid, and the hook alone, in the private network.
+# arid_there, hook_there WORD...: arid, and the hook alone with the umask that arid gives
+# it, in the private network.
 arid_there() { inside arid "$@" --config "$T/config" --dns-wait 20s; }
-hook_there() { inside env "${SETTINGS[@]}" "$HOOK" "$@"; }
+hook_there() { (umask 077 && inside env "${SETTINGS[@]}" "$HOOK" "$@"); }
 
 # issues NAME...: by arid, each challenge alone, then all together, each time anew; and
 # nothing is left.
@@ -314,7 +315,7 @@ EOC
   # What a call does, without arid.
   hook_there deploy_challenge example.org -token "$ONE"
   hook_there deploy_challenge example.org -token "$ONE"
-  hook_there clean_challenge example.org --help "$TWO"
+  hook_there clean_challenge example.org --help "$TWO" www.example.org --help "$TWO"
   there_are example.org "$ONE" theirs
   hook_there clean_challenge example.org -token "$ONE"
   there_are example.org theirs
