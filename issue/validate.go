@@ -229,12 +229,21 @@ func (r *run) findRecords(ctx context.Context, tasks []task) {
 	defer r.notCounted(time.Now())
 	_ = each(ctx, len(tasks), func(ctx context.Context, i int) error {
 		if t := &tasks[i]; t.typ == challenge.DNS01 {
-			if place, err := r.DNS.Place(ctx, t.record); err == nil {
+			if place, err := r.DNS.Place(ctx, t.record); err == nil && plain(place.Name) {
 				t.record = place.Name
 			}
 		}
 		return nil
 	})
+}
+
+// plain tells whether a hook can make words, lines and file names of a DNS name: what
+// a CNAME leads to is said by others, and a label may hold any byte.
+func plain(name string) bool {
+	odd := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.", r))
+	}
+	return !strings.HasPrefix(name, "-") && !strings.ContainsFunc(name, odd)
 }
 
 // awaitRecords looks for the TXT records where the CA will: at all authoritative

@@ -90,6 +90,20 @@ asked() { grep -c 'Pulled a task' "$FILE_T/pebble.log" || true; }
   diff "$T/record" <(printf '%s\n' cname.acme.other.test _acme-challenge.own.example.test)
 }
 
+@test "a hook is not told of a name that is no word" {
+  # shellcheck disable=SC2016  # the hook's
+  printf '#!/bin/sh\n[ "$1" != deploy_challenge ] || { echo "$ARID_HOOK_RECORD" >>"$T/record"; exit 1; }\n' >"$T/hook"
+  chmod +x "$T/hook"
+  local target
+  for target in 'a\032b' '\046\046/\046\046/etc' '-o' 'a\010b' 'a\034b'; do
+    printf 'server %s\nupdate delete %s CNAME\nupdate add %s 60 CNAME %s.acme.other.test.\nsend\n' "$PRIMARY" \
+      _acme-challenge.odd.example.test. _acme-challenge.odd.example.test. "$target" | nsupdate -k "$FILE_T/admin.key"
+    forget
+    run -1 arid sign --accept-terms --force -k "$T/hook" odd.example.test
+  done
+  diff "$T/record" <(printf '_acme-challenge.odd.example.test\n%.0s' 1 2 3 4 5)
+}
+
 @test "a key from the environment, which a hook does not get to see" {
   local secret
   secret=$(sed -n 's/.*secret "\(.*\)";/\1/p' "$TSIG")
