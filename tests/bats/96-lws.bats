@@ -92,9 +92,9 @@ start_lighttpd() {
     printf 'd%s.example.test\n' "$days" >>"$T/domains.txt"
   done
   export ARID_DOMAINS_TXT=$T/domains.txt
-  run -0 arid due --renew-days 14 d13.example.test
-  run -0 arid due --renew-days 14 d14.example.test
-  run -1 arid due --renew-days 14 d15.example.test
+  run -0 arid due --renew-days 14d d13.example.test
+  run -0 arid due --renew-days 14d d14.example.test
+  run -1 arid due --renew-days 14d d15.example.test
   # Without it the CA's own advice decides, or a third of the lifetime that is left.
   run -1 arid due d13.example.test
 }
