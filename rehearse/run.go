@@ -71,6 +71,10 @@ func useNetwork(r *issue.Request, ca *CA, o CAOptions) {
 	if r.Hooks != nil && o.DNS == "" {
 		r.Hooks.Env = withDNS(r.Hooks.Env, r.DNS)
 	}
+	if r.Hooks != nil {
+		// A certificate that nobody trusts is not for the user's servers.
+		r.Hooks.Env = append(slices.Clone(r.Hooks.Env), "ARID_HOOK_REHEARSAL=yes")
+	}
 }
 
 // withDNS is a hook's environment in which its updates, and those of an arid that

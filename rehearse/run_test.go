@@ -171,7 +171,7 @@ func TestHooksFindTheDNS(t *testing.T) {
 
 // The user's own server needs no telling.
 func TestAHookKeepsTheUsersOwnServer(t *testing.T) {
-	r, out := request(t, `echo "$ARID_DNS_SERVER|$ARID_DNS_PORT" >>"$OUT"; exit 1`)
+	r, out := request(t, `echo "$ARID_DNS_SERVER|$ARID_DNS_PORT|$ARID_HOOK_REHEARSAL" >>"$OUT"; exit 1`)
 	r.Hooks.Env = append(r.Hooks.Env, "ARID_DNS_SERVER=ns.example.net")
 	_, server := startNames(t, nil)
 	r.Names = []string{"example.test"}
@@ -179,7 +179,7 @@ func TestAHookKeepsTheUsersOwnServer(t *testing.T) {
 	if _, err := Run(t.Context(), CAOptions{Strict: true, DNS: server}, t.TempDir(), r, nil); err == nil {
 		t.Error("the hook failed, the run did not")
 	}
-	if got, _ := os.ReadFile(out); !strings.HasPrefix(string(got), "ns.example.net|\n") {
+	if got, _ := os.ReadFile(out); !strings.HasPrefix(string(got), "ns.example.net||yes\n") {
 		t.Errorf("the hook saw %q", got)
 	}
 }

@@ -195,18 +195,29 @@ nothing_due() {
 }
 
 # key_that_does_not_fit: a pair that is none does not get past the hook, here called as
-# dehydrated calls it.
+# dehydrated calls it; one that is does.
 key_that_does_not_fit() {
-  local a dir=$ARID_CERTDIR/$NAME
+  local a key dir=$ARID_CERTDIR/$NAME
   a=$(served)
   snapshot >"$T/before"
   arid renew -k /bin/true -x "$NAME"
-  openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 >"$(realpath "$dir/privkey.pem")"
-  run ! as_dehydrated deploy_cert "$NAME" "$dir/privkey.pem" "$dir/cert.pem" "$dir/fullchain.pem" "$dir/chain.pem" 1795000000
+  key=$(realpath "$dir/privkey.pem")
+  cp "$key" "$T/fits"
+  openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 >"$key"
+  run ! dehydrated_deploys
   [[ $output == *"$NAME"*key* ]]
   snapshot | diff "$T/before" -
   [ "$(told)" -eq 0 ]
   shows_still "$a"
+  cat "$T/fits" >"$key"
+  dehydrated_deploys
+  await_live
+}
+
+dehydrated_deploys() {
+  local dir=$ARID_CERTDIR/$NAME
+  as_dehydrated deploy_cert "$NAME" "$dir/privkey.pem" "$dir/cert.pem" "$dir/fullchain.pem" "$dir/chain.pem" 1795000000 &&
+    as_dehydrated exit_hook
 }
 
 # as_dehydrated EVENT ARGUMENT...: the hook, with what dehydrated gives it and no more.
@@ -224,7 +235,7 @@ without_settings() {
   from_cron env "${pass[@]}" ARID_CONFIG=/dev/null "$@"
 }
 
-# unknown_events: are no failure, and touch nothing.
+# unknown_events: are no failure, and touch nothing; and a rehearsal deploys nothing.
 unknown_events() {
   local event
   snapshot >"$T/before"
@@ -234,6 +245,7 @@ unknown_events() {
   done
   run -0 as_dehydrated
   [ -z "$output" ]
+  arid rehearse "$NAME"
   snapshot | diff "$T/before" -
   [ "$(told)" -eq 0 ]
 }
