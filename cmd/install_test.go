@@ -185,6 +185,21 @@ func TestTheNewCertificateIsServed(t *testing.T) {
 	}
 }
 
+// In a rehearsal the hooks are the user's own, and the certificate is nobody's.
+func TestARehearsalInstallsNothing(t *testing.T) {
+	w, s, files := deployWorld(t)
+	before := s.serves()
+	w.signed("a.test")
+	w.env = append(w.env, "ARID_HOOK_REHEARSAL=yes")
+	_, talk := w.must(0, append(files, "--reload", "echo told >>"+w.dir+"/log; "+s.reload())...)
+	if talk != "arid: a rehearsal: nothing is installed\n" || w.text("log") != "" || s.serves() != before {
+		t.Errorf("said %q, told %q", talk, w.text("log"))
+	}
+	if firstBlock(t, filepath.Join(w.dir, "a.pem")) == w.liveLeaf("a.test") {
+		t.Error("the file is another one")
+	}
+}
+
 func TestADeploymentThatFailsIsTakenBack(t *testing.T) {
 	for _, tc := range []struct {
 		name      string

@@ -71,7 +71,8 @@ sync_cert)
 deploy_cert)
 	# NAME KEY CERT FULLCHAIN CHAIN TIMESTAMP: live now, under names that stay.
 	# arid calls this again in a later run if it fails. Where many certificates
-	# feed one server, reload it in exit_hook, once.
+	# feed one server, reload it in exit_hook, once. Copy nothing to a server
+	# where ARID_HOOK_REHEARSAL is set: nobody trusts that certificate.
 	for service in $services; do
 		systemctl reload "$service"
 	done

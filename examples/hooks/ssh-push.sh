@@ -16,6 +16,7 @@ ssh=${SSH_PUSH_SSH-ssh -T -o BatchMode=yes -o ConnectTimeout=30}
 
 # deploy_cert NAME KEY CERT FULLCHAIN CHAIN TIMESTAMP: arid calls it again if it fails.
 [ "${1-}" = deploy_cert ] || exit 0
+[ -z "${ARID_HOOK_REHEARSAL-}" ] || exit 0 # with a certificate that nobody trusts
 [ -n "$hosts" ] || {
 	echo "ssh-push.sh: SSH_PUSH_TO names no host" >&2
 	exit 1
