@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 
 	"github.com/pires/go-proxyproto"
 )
@@ -56,9 +57,16 @@ func (p Peers) has(a net.Addr) bool {
 type ProxyError struct {
 	Peer   net.Addr
 	Reason string
+	Err    error // what is wrong with the header; may be nil
 }
 
-func (e *ProxyError) Error() string { return e.who() + " " + e.Reason }
+func (e *ProxyError) Error() string {
+	text := e.who() + " " + e.Reason
+	if e.Err != nil {
+		text += ": " + strings.TrimPrefix(e.Err.Error(), "proxyproto: ")
+	}
+	return text
+}
 
 // Kind leaves out what strangers choose.
 func (e *ProxyError) Kind() string { return e.Reason }
@@ -79,7 +87,7 @@ func (r *responder) readProxy(p *peer) error {
 	if _, err := p.ahead.Peek(1); err != nil {
 		return nil // nothing comes, as from a health check
 	}
-	wrong := func(reason string) error { return &ProxyError{p.RemoteAddr(), reason} }
+	wrong := func(reason string) error { return &ProxyError{Peer: p.RemoteAddr(), Reason: reason} }
 	mayHave := r.ProxyFrom.has(p.RemoteAddr())
 	switch has := p.hasProxy(); {
 	case !has && (!mayHave || r.ProxyOptional):
@@ -90,7 +98,7 @@ func (r *responder) readProxy(p *peer) error {
 		return wrong("speaks the PROXY protocol, and is not in --proxy-from")
 	}
 	if err := p.takeProxy(); err != nil {
-		return wrong("sent no good PROXY header: " + err.Error())
+		return &ProxyError{p.RemoteAddr(), "sent no good PROXY header", err}
 	}
 	r.crowd.rename(p)
 	// A client's own header must not reach a backend that believes us.
@@ -109,12 +117,34 @@ func (p *peer) takeProxy() error {
 	if done, err := p.skipUnspecified(); done || err != nil {
 		return err
 	}
+	if err := p.awaitLine(); err != nil {
+		return err
+	}
 	header, err := proxyproto.Read(p.ahead)
 	if err != nil {
 		return err
 	}
 	if header.Command.IsProxy() { // else it is the proxy's own connection
 		p.from, p.to = header.SourceAddr, header.DestinationAddr
+	}
+	return nil
+}
+
+// awaitLine waits for all of a header of version 1: go-proxyproto wants it in one
+// piece.
+func (p *peer) awaitLine() error {
+	const longest = 107 // its bytes, with the end of the line
+	if !p.begins(signatures[0]) {
+		return nil
+	}
+	for n := len(signatures[0]) + 1; n <= longest; n++ {
+		got, err := p.ahead.Peek(n)
+		if err != nil {
+			return errors.New("its line does not end")
+		}
+		if got[n-1] == '\n' {
+			return nil
+		}
 	}
 	return nil
 }

@@ -136,6 +136,54 @@ func TestProxyHeader(t *testing.T) {
 	}
 }
 
+// A header may come in pieces, as may all that comes by TCP; a message of the library's is
+// told without its name.
+func TestProxyHeaderInPieces(t *testing.T) {
+	dir := alpnDir(t, "example.org")
+	for _, header := range []string{"PROXY TCP4 192.0.2.7 127.0.0.1 4711 443\r\n", v2(0x21, 0x11, v4Block), v2(0x21, 0x00, "\x04\x00\x01\x00")} {
+		var told notes
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address, stop := startOn(t, inPieces{l}, Options{ALPN: dir, ProxyFrom: peers(t, "127.0.0.0/8"), Tell: told.tell})
+		c := dial(t, address)
+		io.WriteString(c, header)
+		if err := tls.Client(c, as("example.org", "acme-tls/1")).Handshake(); err != nil {
+			t.Errorf("%q: %v", header, err)
+		}
+		c.Close()
+		if err := stop(); err != nil || told.troubles() {
+			t.Errorf("%q: %v, told %q", header, err, told.String())
+		}
+	}
+	var told notes
+	address, stop := start(t, Options{ALPN: dir, ProxyFrom: peers(t, "127.0.0.0/8"), Tell: told.tell})
+	// Cut off in the middle, whose errors have ports in them: told once all the same.
+	for _, header := range []string{"PROXY SCTP\r\n", "PROXY TCP4 192.0.2.7", v2(0x21, 0x11, v4Block)[:13], v2(0x21, 0x11, v4Block)[:20]} {
+		c := dial(t, address)
+		io.WriteString(c, header)
+		c.(*net.TCPConn).CloseWrite()
+		io.Copy(io.Discard, c)
+		c.Close()
+	}
+	if err := stop(); err != nil || told.String() != "127.0.0.1 sent no good PROXY header: can't read address family or protocol" {
+		t.Errorf("%v, told %q", err, told.String())
+	}
+}
+
+// inPieces is a listener whose connections are read a byte at a time.
+type inPieces struct{ net.Listener }
+
+func (l inPieces) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return aByte{c}, err
+}
+
+type aByte struct{ net.Conn }
+
+func (c aByte) Read(b []byte) (int, error) { return c.Conn.Read(b[:min(len(b), 1)]) }
+
 // Who is not in the list, and who need not speak it.
 func TestProxyPeers(t *testing.T) {
 	dir := alpnDir(t, "example.org")
@@ -258,6 +306,11 @@ func start(t *testing.T, o Options) (address string, stop func() error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startOn(t, l, o)
+}
+
+func startOn(t *testing.T, l net.Listener, o Options) (address string, stop func() error) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	ended := make(chan error, 1)
