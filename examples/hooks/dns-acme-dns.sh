@@ -12,8 +12,8 @@ set -eu
 
 url=${ACMEDNS_URL-}
 
-# The accounts: an object of NAME: what /register answered. That is how certbot's
-# acme-dns-auth and lego keep theirs, too. Nobody else may read it.
+# The accounts: JSON, for each NAME what /register answered. acme-dns-auth for certbot,
+# and lego, keep theirs the same way. Nobody else may read it.
 accounts=${ACMEDNS_ACCOUNTS-${BASEDIR:-/var/lib/arid}/acme-dns.json}
 
 event=${1-}
@@ -21,8 +21,7 @@ event=${1-}
 
 case $event in
 deploy_challenge) ;;
-# clean_challenge, too: acme-dns has the two newest values, and nothing to delete them.
-*) exit 0 ;;
+*) exit 0 ;; # clean_challenge, too: acme-dns keeps the two newest values, and deletes none
 esac
 [ "${CHALLENGETYPE-dns-01}" = dns-01 ] || exit 0
 

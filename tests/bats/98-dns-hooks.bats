@@ -428,7 +428,7 @@ update() { printf '%s\n' "server 127.0.0.1" "$@" send | inside nsupdate; }
   await_port 8080 "$STARTED"
   printf 'token-of_tests\n' >"$T/token"
   use dns-cloudflare "CLOUDFLARE_TOKEN_FILE=$T/token" CLOUDFLARE_URL=http://127.0.0.1:8080/client/v4
-  issues example.test "*.example.test" cname.example.test www.other.test
+  issues example.test "*.example.test" www.other.test
   by_hand example.test
   secret token-of_tests
   refused "this token has no zone for _acme-challenge.www.nowhere.test" www.example.test www.nowhere.test
