@@ -121,9 +121,11 @@ prepare() {
 # pid_of SERVICE: of what s6 looks after in it.
 pid_of() { in_host s6-svstat -o pid "/run/service/$1" 2>/dev/null; }
 
-# waits SERVICE: snooze is what runs in it. Sets PID, as it is called there.
+# waits SERVICE: snooze is what runs in it, and takes ALRM (the 14th of the signals). Sets
+# PID, as it is called there.
 waits() {
-  PID=$(pid_of "$1") && [ "${PID:--1}" -gt 0 ] && [ "$(in_host cat "/proc/$PID/comm" 2>/dev/null)" = snooze ]
+  PID=$(pid_of "$1") && [ "${PID:--1}" -gt 0 ] &&
+    [ "$(in_host grep -cE $'^Name:\tsnooze$|^SigCgt:.*[2367abef].{3}$' "/proc/$PID/status" 2>/dev/null)" = 2 ]
 }
 waits_anew() { waits "$1" && [ "$PID" != "$2" ]; }
 
@@ -288,7 +290,10 @@ end_inside() {
 
   with_qmail
   follow "tutorial/qmail"
-  fire qmail
+  await waits qmail
+  BEFORE=$PID
+  follow "s6-svc -a /run/service/qmail"
+  await waits_anew qmail "$BEFORE"
   [ "$(modes $QMAIL)" = "qmaild:qmail 640" ]
   verify_chain "host$QMAIL" mail.example.org
   loads_rsa $QMAIL
