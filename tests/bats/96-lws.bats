@@ -363,8 +363,6 @@ root_only() {
   [ "$(leaf "$T/tls/www.pem.upd")" = "$n" ]
 
   # By the service itself.
-  export ARID_RENEW_DAYS=100
-  # shellcheck disable=SC2209  # words for sed
   WHEN="-H* -M* -S*"
   script 2 | sed 's|^exec snooze|[ -e ../renewed ] \&\& exec sleep 600; touch ../renewed; export ARID_RENEW_DAYS=100; exec snooze|' >"$T/scan/www-renew/run.new"
   chmod +x "$T/scan/www-renew/run.new"
@@ -390,6 +388,43 @@ await_promoted() {
   SETUID=s6-setuidgid RESTART="s6-svc -r"
   supervise() { start_server scan.log s6-svscan "$T/scan"; }
   root_only
+
+  # nginx stays root: it takes what waits without a restart.
+  local port
+  take_ports port
+  mkdir "$T/nginx"
+  cat >"$T/nginx.conf" <<EOC
+daemon off;
+user www-data;
+pid $T/nginx/pid;
+error_log stderr;
+events { worker_connections 64; }
+http {
+  access_log off;
+  client_body_temp_path $T/nginx/body;
+  proxy_temp_path $T/nginx/proxy;
+  fastcgi_temp_path $T/nginx/fastcgi;
+  uwsgi_temp_path $T/nginx/uwsgi;
+  scgi_temp_path $T/nginx/scgi;
+  server {
+    listen 127.0.0.1:$port ssl;
+    ssl_certificate $T/tls/www.pem;
+    ssl_certificate_key $T/tls/www.key;
+    return 204;
+  }
+}
+EOC
+  start_server nginx.log nginx -c "$T/nginx.conf"
+  await_port "$port" "$STARTED"
+  sh -e "$T/quiet" # nothing is ordered without need
+  [ ! -e "$T/tls/www.pem.upd" ]
+  ARID_RENEW_DAYS=100 sh -e "$T/quiet"
+  local waits
+  waits=$(leaf "$T/tls/www.pem.upd")
+  arid promote "$T/tls/www.pem" "$T/tls/www.key"
+  kill -HUP "$STARTED"
+  await_served "$port" "$T/tls/www.pem"
+  [ "$(served "$port")" = "$waits" ]
 }
 
 @test "L14 L18 L20: key and certificate that belong to root alone, under runit" {
