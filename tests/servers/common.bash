@@ -34,6 +34,8 @@
 
 load ../bats/servers
 
+as_root() { is_root || skip "needs root: the server changes to a user of its own"; }
+
 NAME=www.example.test
 
 # start_ca: Pebble, the servers that it asks, and an account there, for the file.

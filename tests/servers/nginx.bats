@@ -49,7 +49,7 @@ mend_config() { sed -i '$d' "$T/nginx.conf"; }
 
 @test "nginx: B after A, and a request in the middle goes on" {
   shows_b_after_a 'GET / HTTP/1.0\r\n' '\r\n' 'from nginx'
-  [ "$(stat -c '%U:%G %a' "${FILES[@]}")" = $'root:root 600\nroot:root 644' ]
+  [ "$(stat -c %a "${FILES[@]}")" = $'600\n644' ]
 }
 
 @test "nginx: nothing due, nothing done" {
