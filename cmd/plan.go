@@ -123,18 +123,23 @@ func (p *plan) request(names []string) (*issue.Request, error) {
 // canProve looks whether a challenge type can work here: directories, and who is
 // to write TXT records.
 func (p *plan) canProve(typ string) error {
-	alone := p.common.Proofs != nil // arid itself answers, and a directory may be missing
-	switch {
-	case typ == challenge.HTTP01 && alone && p.common.WellKnown == "", typ == challenge.TLSALPN01 && alone && p.common.ALPNDir == "":
-	case typ == challenge.HTTP01:
+	answers := p.common.Proofs != nil // arid itself, and needs no directory
+	switch typ {
+	case challenge.HTTP01:
+		if answers && p.common.WellKnown == "" {
+			return nil
+		}
 		dir, err := challenge.OpenHTTPDir(p.common.WellKnown)
 		if err != nil {
 			return p.from("WELLKNOWN", err)
 		}
 		return dir.Close()
-	case typ == challenge.TLSALPN01:
+	case challenge.TLSALPN01:
+		if answers && p.common.ALPNDir == "" {
+			return nil
+		}
 		return p.from("ALPNCERTDIR", alpn.CheckDir(p.common.ALPNDir, p.common.ALPNGroup))
-	case typ == challenge.DNS01:
+	case challenge.DNS01:
 		if p.settings.Bool("DNS_UPDATE") {
 			var err error
 			p.common.Updater, err = p.updater()
