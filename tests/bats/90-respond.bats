@@ -318,9 +318,9 @@ nobody_at() {
     # In a network of its own, as ports below 1024 may be for all on this host.
     mkdir nobody
     chown nobody nobody
-    run -77 unshare -n sh -c 'echo 1024 >/proc/sys/net/ipv4/ip_unprivileged_port_start && ip link set lo up && exec setpriv --reuid nobody --clear-groups "$@"' sh \
-      "$BUILD/arid" --base "$T/nobody" sign --accept-terms --ca https://127.0.0.1:9/ --listen 127.0.0.1:80 taken.example.test
-    [ "$output" = "arid: taken.example.test: cannot listen on 127.0.0.1:80: bind: permission denied" ] || fail "$output"
+    run -77 unshare -n sh -c 'echo 1024 >/proc/sys/net/ipv4/ip_unprivileged_port_start && exec setpriv --reuid nobody --clear-groups "$@"' sh \
+      "$BUILD/arid" --base "$T/nobody" sign --accept-terms --ca https://127.0.0.1:9/ --listen :80 taken.example.test
+    [ "$output" = "arid: taken.example.test: cannot listen on :80: bind: permission denied" ] || fail "$output"
   fi
   [ "$(wc -l <"$FILE_T/pebble.log")" -eq "$before" ]
 }
@@ -427,6 +427,21 @@ start_nginx() {
   answered $V6_LOOPBACK
   visitors "127.0.0.1:$TLS_PORT"
   run ! grep -v '^arid: \(listens on\|[^ ]*: tls-alpn-01: answered\) ' respond.log
+}
+
+@test "N8: the document's own map, of ports" {
+  take_ports PORT WEB
+  start_respond --alpn "$ALPN" --listen "127.0.0.1:$PORT"
+  await_port "$PORT" "$RESPOND"
+  start_web "$WEB"
+  RESPOND_AT=unused start_nginx 's/\$tls_server/$tls_port/; s/acme-tls\/1  [^;]*;/~\\bacme-tls\/1\\b '"$PORT"';/; s/default .*/default '"$WEB"';/; s/proxy_pass .*/proxy_pass 127.0.0.1:$tls_port;/'
+  grep -qF '~\bacme-tls/1\b '"$PORT;" nginx.conf
+  issue map.example.test 127.0.0.1 ::1
+  answered map.example.test
+  visitors "127.0.0.1:$TLS_PORT"
+  run ! client "127.0.0.1:$TLS_PORT" -servername map.example.test -alpn h2,acme-tls/1
+  [[ $output == *"alert number 120"* ]]
+  quiet
 }
 
 @test "N11: through nginx stream with proxy_protocol" {
