@@ -164,11 +164,22 @@ func TestAsk(t *testing.T) {
 		{"SMTP without an end", script(nil, strings.Repeat("220-x\r\n", 200)), "smtp", "", nil, " says more than 100 lines before TLS", ""},
 		{"SMTP in one line", script(nil, "220 "+strings.Repeat("x", 5000)), "smtp", "", nil, " says a line of more than 4096 bytes", ""},
 		{"SMTP that closes", func(c net.Conn) { fmt.Fprint(c, "220-wait") }, "smtp", "", nil, " closes the connection before TLS", ""},
+		{"SMTP that drips", func(c net.Conn) {
+			for { // until it is closed
+				if _, err := io.WriteString(c, "2"); err != nil {
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}, "smtp", "", nil, " takes the connection, but does not come to TLS in the time that was left", ""},
 		{"TLS where SMTP is expected", talks(plain), "smtp", "", nil, " takes the connection, but does not come to TLS in the time that was left", ""},
 
 		{"IMAP", script(plain, with(imap, "a1 OK begin")...), "imap", "example.org", &own, "", ""},
 		{"IMAP that is logged in", script(nil, "* PREAUTH you are root"), "imap", "", nil, ` greets with "* PREAUTH you are root"`, ""},
 		{"IMAP without STARTTLS", script(nil, with(imap, "a1 BAD unknown command")...), "imap", "", nil, ` answers STARTTLS with "BAD unknown command"`, ""},
+		{"IMAP without an end", script(nil, imap[0], imap[1], strings.Repeat("* x\r\n", 200)), "imap", "", nil, " says more than 100 lines before TLS", ""},
+		{"IMAP in one line", script(nil, imap[0], imap[1], "* "+strings.Repeat("x", 5000)), "imap", "", nil, " says a line of more than 4096 bytes", ""},
+		{"IMAP in garbage", script(nil, "\x00\xff\x00"), "imap", "", nil, ` greets with "\x00\xff\x00"`, ""},
 		{"IMAP in control characters", script(nil, "* BYE \x1b[2J"), "imap", "", nil, ` greets with "* BYE \x1b[2J"`, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
