@@ -373,7 +373,7 @@ func (p *place) stands(attributes bool) (bool, error) {
 		return false, nil
 	case err != nil:
 		return false, err
-	case !p.believed(has.UID) && has.UID != p.UID: // he could change it later
+	case !p.believed(has.UID): // he could change it later
 		return false, nil
 	case !bytes.Equal(data, p.Data):
 		return false, nil
@@ -405,11 +405,11 @@ func (p *place) hasOld() (bool, error) {
 }
 
 // believed tells whether a file in the directory that belongs to a user is from
-// somebody who has a say there: from its owner, root or ourselves, if others can
-// write to it.
+// somebody who has a say there: from its owner, root, ourselves or who is to have the
+// file, if others can write to it.
 func (p *place) believed(uid int) bool {
 	dir, err := p.dir.Stat(".")
-	return err == nil && (dir.Mode()&0o022 == 0 || uid == 0 || uid == os.Geteuid() || uid == ownerOf(dir))
+	return err == nil && (dir.Mode()&0o022 == 0 || slices.Contains([]int{0, os.Geteuid(), ownerOf(dir), p.UID}, uid))
 }
 
 // ours tells whether a file belongs to root or to us.

@@ -485,6 +485,18 @@ func TestOwnersOfInstalledFiles(t *testing.T) {
 	same(t, "a planted file with the very content", keep(t, to(path, someCert)), []bool{true})
 	same(t, "whose it is", owner(), "0:0 644")
 	keep(t, to(path, someKey))
+	// One that is asked for has a say, though: also in what a run that was killed has left.
+	theirs := func(text string) Destination {
+		d := to(path, text)
+		d.UID, d.GID = nobody, nobody
+		return d
+	}
+	keep(t, theirs(someKey))
+	install(t, theirs(otherKey)) // and no more of it
+	same(t, "the next run", keep(t, theirs(otherKey)), []bool{true})
+	same(t, "the one after it", keep(t, theirs(otherKey)), []bool{false})
+	same(t, "as asked for", owner(), "65534:65534 640")
+	keep(t, to(path, someKey))
 	// Nor does what they say was there before.
 	if err := os.WriteFile(filepath.Join(dir, ".file.pem.arid-old"), []byte(someCert), 0o644); err != nil {
 		t.Fatal(err)
