@@ -108,7 +108,7 @@ func (a *app) tellTiny(err error, program string) {
 		return slices.ContainsFunc(tinyWords, func(w tinyWord) bool { return w.name == flag })
 	}
 	for _, b := range blames(err) {
-		a.complain(program + ": " + b.text)
+		a.complain(program + ": " + strings.Replace(b.text, "WELLKNOWN ", "--acme-dir ", 1)) // what it is called here
 		for _, n := range b.notes {
 			if flags := flagWord.FindAllString(n.Text, -1); !slices.ContainsFunc(flags, func(f string) bool { return !known(f) }) {
 				a.complain(program + ": " + n.Label + ": " + n.Text)
