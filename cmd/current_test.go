@@ -83,6 +83,7 @@ func TestCurrentIsPrintedAgainWhileItServes(t *testing.T) {
 		{"more than half of a short life left", w.chainOf(key, 2*day, 4*day, "a.test", "b.test"), "", true, ""},
 		{"less than half of it left", w.chainOf(key, 4*day, 2*day, "a.test", "b.test"), "", false, ""},
 		{"due by days", good, "--renew-days 61", false, ""},
+		{"by another name", good, "--renew-within 61d", false, ""},
 		{"not due by days", w.chainOf(key, 61*day, 29*day, "a.test", "b.test"), "--renew-days 28", true, ""},
 		{"--force", good, "--force", false, ""},
 		{"expired", w.chainOf(key, 91*day, -day, "a.test", "b.test"), "", false, ""},

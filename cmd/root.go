@@ -204,7 +204,18 @@ func settingFlags(c *cobra.Command, names ...string) {
 		if !s.Many { // whose empty value has a form of its own
 			f.DefValue = ""
 		}
+		if name == "RENEW_DAYS" {
+			c.Flags().SetNormalizeFunc(renewWithin)
+		}
 	}
+}
+
+// renewWithin lets --renew-days be called --renew-within, too.
+func renewWithin(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	if name == "renew-within" {
+		name = "renew-days"
+	}
+	return pflag.NormalizedName(name)
 }
 
 // caFlags are those of every command that talks to a CA.

@@ -209,7 +209,7 @@ WORDS
 
 @test "by its name: no config and no variable of arid's counts, and nothing is kept" {
   printf 'CHALLENGETYPE=dns-01\nHOOK=/bin/false\n' >config
-  export HOME=$T/home ARID_CONFIG=$T/config ARID_CA=https://127.0.0.1:1/ ARID_BASEDIR=$T/base
+  export HOME=$T/home ARID_CONFIG=$T/config ARID_CA=https://127.0.0.1:1/ ARID_BASEDIR=$T/base ARID_HOOK=/bin/false
   mkdir home
   touch chain hosts
   local before
