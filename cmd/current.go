@@ -30,8 +30,24 @@ func (a *app) readCurrent(file string) ([]*x509.Certificate, error) {
 		return nil, nil
 	case err != nil:
 		return nil, &inputError{what, err}
+	case len(data) == 0 && a.isStdout(file):
+		a.report.Warning(what + ": is stdout, which the shell has emptied: so every run is an order; write to another file, and move that")
 	}
 	return a.parseCurrent(what, data), nil
+}
+
+// isStdout tells whether what is printed goes into that very file.
+func (a *app) isStdout(file string) bool {
+	stdout, isFile := a.Stdout.(*os.File)
+	if !isFile {
+		return false
+	}
+	one, err := stdout.Stat()
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(a.abs(file))
+	return err == nil && os.SameFile(one, other)
 }
 
 func (a *app) parseCurrent(what string, data []byte) []*x509.Certificate {

@@ -251,6 +251,10 @@ func (a *app) emitSigned(r *issue.Request, result *issue.Result, err error) erro
 // request turns flags and settings into a request, and refuses whatever can be
 // refused without asking the CA.
 func (a *app) request(authority *ca, f *signFlags, words []string) (*issue.Request, error) {
+	keep := f.csr == "" && len(f.fds.outputs()) == 0 || a.settings.Origin("CERTDIR").Kind == "flag"
+	if err := f.checkKept(keep); err != nil {
+		return nil, err
+	}
 	names, csr, err := a.names(f.csr, words)
 	if err != nil {
 		return nil, err
@@ -272,10 +276,6 @@ func (a *app) request(authority *ca, f *signFlags, words []string) (*issue.Reque
 	}
 	if f.tiny.acmeDir != "" {
 		r.TokenMode = fs.FileMode(0o666 &^ a.umask)
-	}
-	keep := csr == nil && len(f.fds.outputs()) == 0 || a.settings.Origin("CERTDIR").Kind == "flag"
-	if err := f.checkKept(keep); err != nil {
-		return nil, err
 	}
 	switch {
 	case f.current != "":
@@ -303,6 +303,8 @@ func (f *signFlags) checkKept(keep bool) error {
 		return &usageError{what: "--csr and --key-fd: the key is whose the CSR is, and arid never sees it"}
 	case f.current != "" && f.fds.current != noDescriptor:
 		return &usageError{what: "--current and --current-fd exclude each other"}
+	case f.csr == "-" && f.fds.current == 0:
+		return &usageError{what: "--csr - and --current-fd 0 are both stdin"}
 	case keep && current:
 		return &usageError{what: "--current: the certificate has a folder, which tells what there is", hint: "--current goes with --csr or descriptors, and without --out"}
 	case !keep && f.csr == "" && f.fds.key == noDescriptor:

@@ -194,6 +194,23 @@ key" ]
   cmp chain certs/a.example.test/fullchain.pem
 }
 
+@test "the script of the page, and what it staged put in place" {
+  sed -n '/^    #!\/bin\/execlineb -P$/,/^$/s/^    //p' "$TOP/docs/acme-tiny.md" |
+    sed "s|/etc/ssl/private|$CLOSED|; s|s6-setuidgid tls|s6-setuidgid nobody|; s|/var/www/challenges/|$WELLKNOWN|; s|www.example.org|a.example.test --accept-terms --ca $DIRECTORY|; s|account.key|$T/account.key|; s|^#!/bin/|#!/usr/bin/|" >page
+  chmod +x page
+  grep -F fullchain-fd page
+  touch "$CLOSED/chain.pem"
+  ./page
+  arid promote "$CLOSED/chain.pem" "$CLOSED/key.pem"
+  pair "$CLOSED/chain.pem" "$CLOSED/key.pem"
+  local before
+  before=$(sha256sum "$CLOSED"/chain.pem)
+  ./page # not due: nothing is staged
+  [ "$(stat -c %s "$CLOSED"/*.upd | sort -u)" = 0 ]
+  arid promote "$CLOSED/chain.pem" "$CLOSED/key.pem"
+  [ "$(sha256sum "$CLOSED"/chain.pem)" = "$before" ]
+}
+
 @test "what is wrong with a descriptor is said before anything is asked" {
   local before words
   before=$(wc -l <"$FILE_T/pebble.log")
@@ -217,6 +234,7 @@ key" ]
 --current-fd 5
 --current-fd 1
 WORDS
+  run -64 sign --csr - --current-fd 0 <"$T/account.key"
   run -64 --separate-stderr sign --key-fd 9 --cert-fd 5 --fullchain-fd 6 a.example.test 9>>"$T/nine" 5>>"$T/five" 6>>"$T/five"
   [[ $stderr == *"is the file of another descriptor"* ]]
   run -64 --separate-stderr sign --json --key-fd 9 --fullchain-fd 1 a.example.test 9>>"$T/nine"
