@@ -196,7 +196,7 @@ key" ]
 
 @test "the script of the page, and what it staged put in place" {
   sed -n '/^    #!\/bin\/execlineb -P$/,/^$/s/^    //p' "$TOP/docs/acme-tiny.md" |
-    sed "s|/etc/ssl/private|$CLOSED|; s|s6-setuidgid tls|s6-setuidgid nobody|; s|/var/www/challenges/|$WELLKNOWN|; s|www.example.org|a.example.test --accept-terms --ca $DIRECTORY|; s|account.key|$T/account.key|; s|^#!/bin/|#!/usr/bin/|" >page
+    sed "s|/etc/ssl/private|$CLOSED|; s|s6-setuidgid tls|s6-setuidgid nobody|; s|/var/www/challenges/|$WELLKNOWN|; s|www.example.org|a.example.test --accept-terms --ca $DIRECTORY|; s| account\\.key| $T/account.key|; s|^#!/bin/|#!/usr/bin/|" >page
   chmod +x page
   grep -F fullchain-fd page
   touch "$CLOSED/chain.pem"
