@@ -13,7 +13,9 @@
 //	METHOD PATH STATUS RETRY-AFTER TYPE
 //
 // and says with which status, Retry-After and ACME problem type a request is refused
-// whose path begins so; "-" stands for none, and as METHOD for all.
+// whose path begins so; "-" stands for none, and as METHOD for all. With the status
+// "hold" it is let through as soon as no such line stands there any more; LOG has a
+// line with "held" for it until then.
 package main
 
 import (
@@ -32,6 +34,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 func main() {
@@ -89,6 +92,17 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r = r.WithContext(context.WithValue(r.Context(), payload, payloadOf(body)))
 	rule := g.rule(r)
+	for held := false; rule != nil && rule[2] == "hold"; rule = g.rule(r) {
+		if !held {
+			held = true
+			g.note(r, "held")
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-r.Context().Done():
+			return // the client has gone
+		}
+	}
 	if rule == nil {
 		g.proxy.ServeHTTP(w, r)
 		return
@@ -119,7 +133,7 @@ func (g *gate) rule(r *http.Request) []string {
 	return nil
 }
 
-func (g *gate) note(r *http.Request, status int) {
+func (g *gate) note(r *http.Request, status any) {
 	g.log.Println(r.Context().Value(connection), r.Method, r.URL.Path, status, r.Context().Value(payload))
 }
 
