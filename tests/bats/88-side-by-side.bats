@@ -127,15 +127,30 @@ no_litter() {
   one_after_another
 }
 
-@test "thirty, with hooks: one connection, whole lines, hooks one after another" {
+@test "thirty over one connection" {
+  # Where no profile is asked for, the directory is remembered, and all begin at once.
+  one_profile
+  arid sign remember.example.test
+  : >"$GATE_LOG"
   lines 30
-  run -0 --separate-stderr strace -f -e trace=connect -o "$T/connects" arid renew -k "$T/hook"
-  [ -z "$output" ]
-  # One for the CA, counted at both ends.
+  run -0 strace -f -e trace=connect -o "$T/connects" arid renew
+  # Counted at both ends.
   [ "$(grep -c "sin_port=htons($GATE_PORT)" "$T/connects")" -eq 1 ]
   [ "$(cut -d ' ' -f 1 "$GATE_LOG" | sort -u | wc -l)" -eq 1 ]
   [ "$(orders)" -eq 30 ]
-  [ "$(grep -c ' GET /dir ' "$GATE_LOG")" -eq 1 ]
+  [ "$(grep -c ' GET /dir ' "$GATE_LOG")" -eq 0 ]
+}
+
+@test "thirty with hooks: one after another, in order for each, and whole lines" {
+  lines 30
+  # Also where some have settings of their own.
+  local name
+  for name in n{1,3,4,6}.example.test; do
+    mkdir -p "$(set_of "$name")"
+    echo "KEY_ALGO=secp384r1" >"$(set_of "$name")/config"
+  done
+  run -0 --separate-stderr arid renew -k "$T/hook"
+  [ -z "$output" ]
   # A line for each, and those of the hook: its stdout is our stderr.
   local line issued
   issued="^arid: (n[0-9]+\.example\.test): issued, valid until [0-9T:-]+Z: $(set_of '')n[0-9]+\.example\.test\$"
@@ -146,7 +161,6 @@ no_litter() {
   one_after_another
   # startup_hook before anything, exit_hook after all; and for each its own calls in order.
   [ "$(sed -n '1p;$p' "$T/calls" | cut -d ' ' -f 2 | paste -sd ' ')" = "startup_hook exit_hook" ]
-  local name
   for name in $(names 30); do
     [ "$(sed -n "s/^begin \(.*\) $name\$/\1/p" "$T/calls" | paste -sd ' ')" = "generate_csr deploy_challenge clean_challenge sync_cert deploy_cert" ]
   done
