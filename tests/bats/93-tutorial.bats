@@ -291,9 +291,9 @@ end_inside() {
   with_qmail
   follow "tutorial/qmail"
   await waits qmail
-  BEFORE=$PID
+  before=$PID
   follow "s6-svc -a /run/service/qmail"
-  await waits_anew qmail "$BEFORE"
+  await waits_anew qmail "$before"
   [ "$(modes $QMAIL)" = "qmaild:qmail 640" ]
   verify_chain "host$QMAIL" mail.example.org
   loads_rsa $QMAIL
