@@ -127,7 +127,7 @@ func TestSignListensBesideADirectory(t *testing.T) {
 // who has nothing to prove by these types does not listen.
 func TestListenIsASetting(t *testing.T) {
 	w, address := listenWorld(t)
-	config := "LISTEN='" + address + " [::1]:0'\nDOMAINS_TXT=" + w.dir + "/domains.txt\n"
+	config := "LISTEN='" + address + " 127.0.0.1:0'\nDOMAINS_TXT=" + w.dir + "/domains.txt\n"
 	w.env = append(w.env, "ARID_CONFIG="+w.file("config", config, 0o644))
 	w.file("domains.txt", "a.test\n", 0o644)
 	if out, talk := w.must(0, "due"); out != "a.test\n" || talk != "" {

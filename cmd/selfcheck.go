@@ -25,7 +25,7 @@ func selfCheckHints(err error) (lines []string) {
 			lines = append(lines, line)
 		}
 	}
-	return append(lines, "nothing is lost, and the next run goes on with this order; where only the CA can see it, leave --self-check out")
+	return append(lines, "where only the CA can see it, leave --self-check out")
 }
 
 // failuresOf are the names that could not be validated, or not be seen by --self-check.
