@@ -322,6 +322,22 @@ end_inside() {
   [ "$words" = "snooze -H * -M 0 -J 60m" ]
 }
 
+@test "T8: certificates of six days: three tries at least between the day when one is due and its end" {
+  HTTP_PORT=80
+  take_ports TLS_PORT
+  start_pebble 0 '"profiles": {"short": {"description": "160 hours", "validityPeriod": 576000}}'
+  prepare
+  service daily
+  fire daily
+  verify_chain $CHAIN www.example.org
+  fire daily
+  local due end
+  due=$(date -d "$(sed -n 's/.* not due before //p' $LOG)" +%s)
+  end=$(date -d "$(openssl x509 -in $CHAIN -noout -enddate | cut -d= -f2)" +%s)
+  # A try comes 24 hours and some seconds after the last one, at the latest.
+  ((end - due > 3 * 24 * 3600 + 3600))
+}
+
 # until_first WORD...: seconds until the first moment that snooze would take.
 until_first() {
   TZ=UTC snooze -n "$@" >moments
