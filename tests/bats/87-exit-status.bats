@@ -350,6 +350,7 @@ EOF
   [ ! -s "$GATE_LOG" ]
   ends 78 "$NAME: CA *: its terms of service have not been accepted: *" "if you agree to them, say --accept-terms" arid sign --base "$T/new" "$NAME"
   ends 78 "$NAME: the CA has no profile \"nope\"; it offers \"brief\", *" "" arid sign --profile nope "$NAME"
+  ends 78 "" "" arid sign --profile nope "$NAME" # waits: it takes a request to know
   [ "$(orders)" -eq 0 ]
   # An orphan that is due.
   arid sign "$NAME"
