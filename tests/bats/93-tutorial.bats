@@ -325,7 +325,7 @@ end_inside() {
 @test "T8: certificates of six days: three tries at least between the day when one is due and its end" {
   HTTP_PORT=80
   take_ports TLS_PORT
-  start_pebble 0 '"profiles": {"short": {"description": "160 hours", "validityPeriod": 576000}}'
+  start_pebble 0 '"profiles": {"default": {"description": "160 hours", "validityPeriod": 576000}}'
   prepare
   service daily
   fire daily
