@@ -38,7 +38,9 @@ teardown() { end_tree; }
 teardown_file() { stop_all; }
 
 start() {
-  start_server apache.log apachectl -D FOREGROUND
+  # As apachectl does it, but in the process that stop_all ends.
+  # shellcheck disable=SC2016  # for that shell
+  start_server apache.log sh -c '. "$1/envvars" && exec apache2 -d "$1" -D FOREGROUND' - "$T/apache"
   await_port "$PORT" "$STARTED"
   await test -s "$T/run/apache2.pid"
   export APACHE_VERIFY=127.0.0.1:$PORT
