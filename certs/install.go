@@ -261,7 +261,7 @@ func openTrusted(path string) (*os.Root, error) {
 		rest = rest[1:]
 		info, err := os.Lstat(next)
 		if err != nil {
-			return nil, err
+			return nil, fileError(next, err)
 		}
 		if info.Mode().Type() != fs.ModeSymlink {
 			at = next
@@ -290,7 +290,7 @@ func openTrusted(path string) (*os.Root, error) {
 	if errors.Is(err, syscall.ELOOP) { // it came meanwhile
 		return nil, &LinkError{at}
 	}
-	return dir, err
+	return dir, fileError(at, err)
 }
 
 func sameDir(a, b *os.Root) bool {

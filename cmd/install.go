@@ -454,6 +454,14 @@ func installFault(err error) error {
 	if errors.Is(err, atomicfile.ErrNotRegular) || is[*certs.LinkError](err) {
 		return &inputError{"--to", err}
 	}
+	return noDirectory(err)
+}
+
+// noDirectory says what is never done about a directory that is missing.
+func noDirectory(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &hintedError{err, "directories for keys are not made here: whose they are is for you to say"}
+	}
 	return err
 }
 

@@ -69,7 +69,7 @@ func (a *app) promote(c *cobra.Command, f *promoteFlags, cert, key string) error
 	case is[*certs.TwiceError](err):
 		return &usageError{what: "CERT and KEY are one file"}
 	case err != nil:
-		return err
+		return noDirectory(err)
 	}
 	for _, w := range done.Warnings {
 		a.report.Warning(w)
