@@ -159,7 +159,8 @@ func TestProxyHeaderInPieces(t *testing.T) {
 	}
 	var told notes
 	address, stop := start(t, Options{ALPN: dir, ProxyFrom: peers(t, "127.0.0.0/8"), Tell: told.tell})
-	// Cut off in the middle, whose errors have ports in them: told once all the same.
+	// Cut off in the middle, whose errors have ports in them: told once all the same,
+	// the first or the second.
 	for _, header := range []string{"PROXY SCTP\r\n", "PROXY TCP4 192.0.2.7", v2(0x21, 0x11, v4Block)[:13], v2(0x21, 0x11, v4Block)[:20]} {
 		c := dial(t, address)
 		io.WriteString(c, header)
@@ -167,7 +168,9 @@ func TestProxyHeaderInPieces(t *testing.T) {
 		io.Copy(io.Discard, c)
 		c.Close()
 	}
-	if err := stop(); err != nil || told.String() != "127.0.0.1 sent no good PROXY header: can't read address family or protocol" {
+	err := stop()
+	text, begins := strings.CutPrefix(told.String(), "127.0.0.1 sent no good PROXY header: ")
+	if err != nil || !begins || strings.Contains(text, "\n") || strings.Contains(text, "proxyproto") {
 		t.Errorf("%v, told %q", err, told.String())
 	}
 }
