@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -52,8 +54,13 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 	store.MakeKey = !a.settings.Dehydrated()
 	store.NeedsEAB, store.MailEAB = config.CAAccounts(url)
 	told := len(a.settings.Warnings())
-	if err := a.settings.LoadAccountConfig(ctx, store.Path()); err != nil {
-		return nil, err
+	// The host's config may name a tree that is root's alone: who has a key of one's own
+	// elsewhere needs nothing of it.
+	away := store.MakeKey && store.KeyFile != "" && outOfReach(filepath.Join(store.Path(), "config"))
+	if !away {
+		if err := a.settings.LoadAccountConfig(ctx, store.Path()); err != nil {
+			return nil, err
+		}
 	}
 	for _, w := range a.settings.Warnings()[told:] {
 		a.report.Warning(w)
@@ -63,7 +70,7 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 	}
 	c := &ca{url: url, test: test, store: store}
 	var directory []byte
-	if !a.settings.Dehydrated() {
+	if !a.settings.Dehydrated() && !away {
 		if c.memory, err = store.Memory(); err != nil {
 			a.report.Warning(err.Error())
 		}
@@ -74,6 +81,12 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 		}
 	}
 	return c, a.connect(c, directory)
+}
+
+// outOfReach tells whether a directory on the way to file keeps us out.
+func outOfReach(file string) bool {
+	_, err := os.Lstat(file)
+	return errors.Is(err, fs.ErrPermission)
 }
 
 // connect makes the client of a CA, whose directory may be known from an earlier run.

@@ -353,6 +353,11 @@ client() { printf '%s --account-key %s --csr %s --acme-dir %s --directory-url %s
     rm tree/signed_chain.crt
   done
   [ ! -s log ] # arid sign is silent when all is well
+  # What the host's config says of a tree for root is not in the way.
+  mkdir -m 700 closed
+  HOME=$T/closed ARID_BASEDIR=$T/closed/base ./run >log
+  [ ! -s log ]
+  [ -z "$(ls -A closed)" ]
   steps "strace -f -e trace=%file,%creds -o $T/strace $(client "arid sign")"
   touch strace && chown nobody strace
   ./run
