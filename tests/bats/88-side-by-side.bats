@@ -60,26 +60,24 @@ await() {
 
 at_least() { [ "$("${@:2}")" -ge "$1" ]; }
 
-# at_once: how many orders `arid renew` with these flags makes before one of them has
-# come to its end. After that, all get theirs.
+# at_once COUNT FLAG...: `arid renew` with these flags makes so many orders, and no more
+# before one of them has come to its end. After that, all get theirs.
 at_once() {
+  local count=$1 pid
+  shift
   rm -rf "$ARID_BASEDIR/certs"
   lines 12
   : >"$GATE_LOG"
   hold /finalize-order
   arid renew "$@" >"$T/out" 2>"$T/err" 3>&- &
-  local pid=$! before=-1
+  pid=$!
   printf '%s\n' "$pid" >>"$T/pids"
-  # Until no more come for a while.
-  until [ "$(held)" -gt 0 ] && [ "$(orders)" -eq "$before" ] && [ "$(held)" -eq "$before" ]; do
-    before=$(orders)
-    sleep 1
-    kill -0 "$pid" || fail "it has ended: $(cat "$T/err")"
-  done
+  await at_least "$count" held
+  sleep 1 # another would come now
+  [ "$(orders)" -eq "$count" ] || fail "$*: $(orders) at once, not $count"
   let_go
   wait "$pid" || fail "status $?: $(cat "$T/err")"
   [ "$(orders)" -eq 12 ] || fail "$(orders) orders"
-  at_once=$before
 }
 
 # one_after_another: of the hook's calls none began before another had ended.
@@ -111,21 +109,16 @@ no_litter() {
 }
 
 @test "eight at once by http-01, one where a hook writes TXT records, and what PARALLEL says" {
-  at_once -k "$T/hook"
-  [ "$at_once" -eq 8 ]
+  at_once 8 -k "$T/hook"
   one_after_another
-  at_once --parallel 3
-  [ "$at_once" -eq 3 ]
+  at_once 3 --parallel 3
   : >"$T/calls"
-  at_once -k "$T/hook" -t dns-01 --dns-wait 0
-  [ "$at_once" -eq 1 ]
+  at_once 1 -k "$T/hook" -t dns-01 --dns-wait 0
   one_after_another
   # One such name is enough.
-  at_once -k "$T/hook" -t "http-01 n7.example.test:dns-01" --dns-wait 0
-  [ "$at_once" -eq 1 ]
+  at_once 1 -k "$T/hook" -t "http-01 n7.example.test:dns-01" --dns-wait 0
   : >"$T/calls"
-  at_once -k "$T/hook" -t dns-01 --dns-wait 0 --parallel 5
-  [ "$at_once" -eq 5 ]
+  ARID_PARALLEL=5 at_once 5 -k "$T/hook" -t dns-01 --dns-wait 0
   one_after_another
 }
 
