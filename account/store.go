@@ -45,7 +45,9 @@ type Store struct {
 	KeyFile string
 	MakeKey bool
 
-	// URL is the account's, where the caller knows it: then none is looked for.
+	// Key is that of KeyFile, and URL the account's, where the caller knows them: then
+	// they are not looked for.
+	Key crypto.Signer
 	URL string
 
 	// Base is BASEDIR, where dehydrated before 0.4 had private_key.pem. Where the
@@ -155,17 +157,33 @@ func (s *Store) Open() (*Account, error) {
 	if s.KeyFile == "" && !exists(file) {
 		return &Account{}, nil
 	}
-	key, err := keys.Read(file)
-	if err == nil {
-		err = keys.Check(key.Public())
-	}
-	if err != nil {
-		return nil, keyError(file, err)
+	key := s.Key
+	if key == nil {
+		var err error
+		if key, err = keys.Read(file); err == nil {
+			err = keys.Check(key.Public())
+		}
+		if err != nil {
+			return nil, keyError(file, err)
+		}
 	}
 	if s.URL != "" {
 		return &Account{Key: key, URL: s.URL}, nil
 	}
 	return &Account{Key: key, URL: s.readURL(key)}, nil
+}
+
+// Hold keeps the key of a KeyFile that can be read only once, as a shell's <(command).
+func (s *Store) Hold() error {
+	info, err := os.Stat(s.KeyFile)
+	if s.KeyFile == "" || err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
+		return nil // Open has the words for it
+	}
+	a, err := s.Open()
+	if err == nil {
+		s.Key = a.Key
+	}
+	return err
 }
 
 // openToMake is Open for those who make what is missing.

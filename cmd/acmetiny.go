@@ -151,6 +151,7 @@ func (a *app) runTiny(ctx context.Context, l *tinyLine) error {
 	if err != nil {
 		return err
 	}
+	c.store.Key = key
 	p, err := a.plan(&orderFlags{}, c)
 	if err != nil {
 		return err

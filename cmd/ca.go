@@ -52,6 +52,9 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 	}
 	store := account.Store{Dir: a.path("ACCOUNTDIR"), CA: url, KeyFile: a.path("ACCOUNT_KEY"), Base: a.path("BASEDIR"), Turn: new(sync.Mutex)}
 	store.MakeKey = !a.settings.Dehydrated()
+	if err := store.Hold(); err != nil {
+		return nil, err
+	}
 	store.NeedsEAB, store.MailEAB = config.CAAccounts(url)
 	told := len(a.settings.Warnings())
 	// The host's config may name a tree that is root's alone: who has a key of one's own

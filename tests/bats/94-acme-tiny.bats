@@ -90,6 +90,10 @@ orders() { grep -c 'POST /order-plz' "$FILE_T/pebble.log" || :; }
     tiny --accept-terms --account-key "$key" >chain
     verify_chain chain a.example.test
   done
+  tiny --account-key <(cat ec.key) >chain
+  verify_chain chain a.example.test
+  called "$OURS" --disable-check --quiet --account-key <(cat ec.key) >chain
+  verify_chain chain a.example.test
 
   (umask 0 && tiny --accept-terms --account-key new.key >one) &
   (umask 0 && tiny --accept-terms --account-key new.key >two)
