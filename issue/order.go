@@ -197,8 +197,7 @@ func (r *run) newOrder(ctx context.Context, request acme.OrderRequest) (*acme.Or
 // aboutReplaced says whether a refused order may be taken without the certificate that
 // it replaces: another order was first, the CA does not know the certificate, or knows it
 // from another account. Trouble of the CA's own counts too, lest a certificate that it
-// cannot look up is never renewed: Boulder answers so, and Pebble 2.10 where a serial
-// begins with a bit that is set. If that order was made all the same, there is one more.
+// cannot look up is never renewed. If that order was made all the same, there is one more.
 func aboutReplaced(err error) bool {
 	var p *acme.Problem
 	var later *acme.TemporaryError

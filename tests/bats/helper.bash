@@ -59,7 +59,7 @@ take_ports() {
 # HTTP_PORT, TLS_PORT and DNS_ADDR. MEMBERS is JSON that goes into the object
 # "pebble" of its configuration, such as
 #   '"domainBlocklist": ["blocked.example.test"]'
-# and may name other "profiles" or "retryAfter" too (the last one counts).
+# and may name "retryAfter", and other "profiles" beside "default", too.
 # More PEBBLE_... variables may stand before the call. Sets DIRECTORY, MGMT,
 # CA_FILE, PEBBLE_PID.
 start_pebble() {
