@@ -186,7 +186,7 @@ if (exec 3<>/dev/tcp/`+host+`/`+port+`) 2>/dev/null; then echo "$1 open"; else e
 	defer taken.Close()
 	requests := len(w.ca.Requests())
 	_, talk = w.must(75, "renew", "-x", "--all", "-t", "tls-alpn-01", "--parallel", "1", "--listen", address)
-	if !strings.HasPrefix(talk, "arid: a.test: cannot listen on "+address+": bind: address already in use\narid: the same with 2 more certificates: ") || len(w.ca.Requests()) != requests {
+	if !strings.HasPrefix(talk, "arid: a.test: cannot listen on "+address+": bind: address already in use\narid: the same with 2 more certificates (b.test c.test): ") || len(w.ca.Requests()) != requests {
 		t.Errorf("%d requests, %s", len(w.ca.Requests())-requests, talk)
 	}
 }

@@ -234,7 +234,7 @@ type walk struct {
 	mu       sync.Mutex     // what follows belongs to all who work
 	statuses []int          // of the failures
 	first    error          // of the failures
-	same     map[string]int // how many more certificates failed with a text that was told
+	same     map[string][]string // more certificates that failed with a text that was told
 	done     int            // certificates issued or deployed
 	stop     bool           // no more lines are to be begun
 }
@@ -299,15 +299,15 @@ func (w *walk) failLine(ctx context.Context, line *config.Line, err error) {
 		return
 	}
 	w.stop = w.stop || w.flags.failFast || failure
-	if _, told := w.same[err.Error()]; told {
-		w.same[err.Error()]++
+	if more, told := w.same[err.Error()]; told {
+		w.same[err.Error()] = append(more, line.Alias)
 		w.statuses = append(w.statuses, exitStatus(err))
 		return
 	}
 	if w.same == nil {
-		w.same = map[string]int{}
+		w.same = map[string][]string{}
 	}
-	w.same[err.Error()] = 0
+	w.same[err.Error()] = nil
 	if !failure {
 		err = named(line.Alias, err)
 	}
@@ -554,8 +554,8 @@ func (e *orphanError) Hint() string {
 // end is the status that all failures share, else 1.
 func (w *walk) end() error {
 	for _, text := range slices.Sorted(maps.Keys(w.same)) {
-		if more := w.same[text]; more > 0 {
-			w.tellError(fmt.Errorf("the same with %d more certificates: %s", more, text))
+		if more := w.same[text]; len(more) > 0 {
+			w.tellError(fmt.Errorf("the same with %d more certificates (%s): %s", len(more), few(more), text))
 		}
 	}
 	switch {
@@ -569,6 +569,16 @@ func (w *walk) end() error {
 		return &toldError{w.flags.unchanged}
 	}
 	return nil
+}
+
+// few are the first names of maybe a thousand.
+func few(names []string) string {
+	slices.Sort(names) // which was first is chance
+	text := strings.Join(names[:min(len(names), 10)], " ")
+	if len(names) > 10 {
+		text += " …"
+	}
+	return text
 }
 
 // toldError is the status of a run whose failures have been told.
