@@ -51,7 +51,7 @@ func (a *app) acmeTinyCommand() *cobra.Command {
 "arid acme-tiny --help" lists the words. Under the name acme-tiny, as by a symlink,
 arid does the same. The words are on arid sign, too, which can do more.`,
 		Example:            "  arid acme-tiny --account-key account.key --csr domain.csr --acme-dir DIR > chain.pem",
-		GroupID:            groupCertificates,
+		GroupID:            groupCompatibility,
 		DisableFlagParsing: true,
 		Args:               cobra.ArbitraryArgs,
 		RunE: func(*cobra.Command, []string) error {

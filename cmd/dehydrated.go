@@ -46,7 +46,7 @@ func (a *app) dehydratedCommand() *cobra.Command {
 the words. Under the name dehydrated or letsencrypt.sh, as by a symlink, arid does
 the same.`,
 		Example:            "  arid dehydrated --cron\n  arid dehydrated -c -d www.example.org -t dns-01 -k ./hook.sh",
-		GroupID:            groupCertificates,
+		GroupID:            groupCompatibility,
 		DisableFlagParsing: true,
 		Args:               cobra.ArbitraryArgs,
 		RunE: func(*cobra.Command, []string) error {

@@ -231,12 +231,12 @@ type walk struct {
 	session   *session
 	board     *report.Board
 
-	mu       sync.Mutex     // what follows belongs to all who work
-	statuses []int          // of the failures
-	first    error          // of the failures
+	mu       sync.Mutex          // what follows belongs to all who work
+	statuses []int               // of the failures
+	first    error               // of the failures
 	same     map[string][]string // more certificates that failed with a text that was told
-	done     int            // certificates issued or deployed
-	stop     bool           // no more lines are to be begun
+	done     int                 // certificates issued or deployed
+	stop     bool                // no more lines are to be begun
 }
 
 // fail tells a failure, of a certificate or of none.

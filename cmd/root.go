@@ -17,11 +17,12 @@ import (
 
 // Groups of commands, as help shows them.
 const (
-	groupCertificates = "certificates"
-	groupAccount      = "account"
-	groupDeploy       = "deploy"
-	groupChallenges   = "challenges"
-	groupInspect      = "inspect"
+	groupCertificates  = "certificates"
+	groupAccount       = "account"
+	groupDeploy        = "deploy"
+	groupChallenges    = "challenges"
+	groupInspect       = "inspect"
+	groupCompatibility = "compatibility"
 )
 
 func (a *app) root() *cobra.Command {
@@ -54,7 +55,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &usageError{what: flagFault(err), hint: c.CommandPath() + " --help lists the flags"}
 	})
-	for _, id := range []string{groupCertificates, groupAccount, groupDeploy, groupChallenges, groupInspect} {
+	for _, id := range []string{groupCertificates, groupAccount, groupDeploy, groupChallenges, groupInspect, groupCompatibility} {
 		root.AddGroup(&cobra.Group{ID: id, Title: strings.ToUpper(id[:1]) + id[1:] + ":"})
 	}
 	root.SetHelpCommandGroupID(groupInspect)
