@@ -75,21 +75,14 @@ var clients = []*client{
 			p.dir = tree
 			return arid(p, "renew")
 		},
-		renewal: func(p place, tree string) command { return aridRenewal(p, tree, "16") },
+		renewal: func(p place, tree string) command { return aridRenewal(p, tree) },
 		files: func(p place, name string) [2]string {
 			folder := filepath.Join(p.dir, "certs", name)
 			return [2]string{folder + "/fullchain.pem", folder + "/privkey.pem"}
 		},
 	},
-	{ // the same, to be compared with itself
-		name:     "one by one",
-		register: func(p place) []command { return []command{arid(p, "register", "--accept-terms")} },
-		renewal:  func(p place, tree string) command { return aridRenewal(p, tree, "1") },
-		files: func(p place, name string) [2]string {
-			folder := filepath.Join(p.dir, "certs", name)
-			return [2]string{folder + "/fullchain.pem", folder + "/privkey.pem"}
-		},
-	},
+	aridAtOnce("one by one", "1"), // to be compared with itself
+	aridAtOnce("16 at once", "16"),
 	{
 		name:    "dehydrated",
 		version: "dehydrated",
@@ -180,8 +173,21 @@ func arid(p place, word string, args ...string) command {
 }
 
 // aridRenewal works in another tree than the one that has the account.
-func aridRenewal(p place, tree, parallel string) command {
-	return arid(p, "renew", "--parallel", parallel, "--out", filepath.Join(tree, "certs"), "--domains-txt", filepath.Join(tree, "domains.txt"))
+func aridRenewal(p place, tree string, more ...string) command {
+	return arid(p, "renew", append(more, "--out", filepath.Join(tree, "certs"), "--domains-txt", filepath.Join(tree, "domains.txt"))...)
+}
+
+// aridAtOnce is arid with so many certificates at a time, for the renewal of many.
+func aridAtOnce(name, parallel string) *client {
+	return &client{
+		name:     name,
+		register: func(p place) []command { return []command{arid(p, "register", "--accept-terms")} },
+		renewal:  func(p place, tree string) command { return aridRenewal(p, tree, "--parallel", parallel) },
+		files: func(p place, name string) [2]string {
+			folder := filepath.Join(p.dir, "certs", name)
+			return [2]string{folder + "/fullchain.pem", folder + "/privkey.pem"}
+		},
+	}
 }
 
 func dehydrated(p place, word string, args ...string) command {
