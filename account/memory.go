@@ -99,6 +99,10 @@ func (m *Memory) change(do func(*memory)) error {
 		do(&m.known)
 		return nil
 	}
+	if m.store.Turn != nil {
+		m.store.Turn.Lock()
+		defer m.store.Turn.Unlock()
+	}
 	unlock, err := atomicfile.Lock(context.Background(), m.store.inFolder(lockName), time.Second)
 	if err != nil {
 		do(&m.known)

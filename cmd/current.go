@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -69,11 +70,15 @@ func (a *app) parseCurrent(what string, data []byte) []*x509.Certificate {
 // was good by then, and so a failure is a warning.
 func (a *app) touch(file string) {
 	path := a.abs(file)
-	err := unix.Utimes(path, nil) // for which the right to write is enough
+	links, flags := 0, os.O_WRONLY|os.O_CREATE
+	if a.othersWriteIn(filepath.Dir(path)) { // who may have put a link there
+		links, flags = unix.AT_SYMLINK_NOFOLLOW, flags|os.O_EXCL
+	}
+	err := unix.UtimesNanoAt(unix.AT_FDCWD, path, nil, links) // for which the right to write is enough
 	if errors.Is(err, fs.ErrNotExist) {
 		defer unix.Umask(unix.Umask(a.umask))
 		var f *os.File
-		if f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o666); err == nil {
+		if f, err = os.OpenFile(path, flags, 0o666); err == nil {
 			err = f.Close()
 		}
 	}

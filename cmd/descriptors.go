@@ -85,15 +85,23 @@ func (d *descriptors) check(json bool) error {
 		}
 		files = append(files, file)
 	}
-	if d.current == noDescriptor {
-		return nil
+	used := d.outputs()
+	if d.current != noDescriptor {
+		o := descriptor{"--current-fd", d.current}
+		if o.fd < 0 || o.fd == 1 || o.fd == 2 {
+			return &usageError{what: fmt.Sprintf("%s %d: cannot be read", o.flag, o.fd), hint: openHint}
+		}
+		if _, err := o.ready(unix.O_RDONLY); err != nil {
+			return err
+		}
+		used = append(used, o)
 	}
-	o := descriptor{"--current-fd", d.current}
-	if o.fd < 0 || o.fd == 1 || o.fd == 2 {
-		return &usageError{what: fmt.Sprintf("%s %d: cannot be read", o.flag, o.fd), hint: openHint}
+	for _, o := range used {
+		if o.fd > 2 {
+			unix.CloseOnExec(o.fd)
+		}
 	}
-	_, err := o.ready(unix.O_RDONLY)
-	return err
+	return nil
 }
 
 const openHint = "whoever starts arid opens them: 5>>FILE in a shell, redirfd -a 5 FILE in execline"
@@ -103,6 +111,9 @@ const openHint = "whoever starts arid opens them: 5>>FILE in a shell, redirfd -a
 func (o descriptor) ready(access int) (file unix.Stat_t, err error) {
 	wrong := func(what string) error {
 		return &usageError{what: fmt.Sprintf("%s %d: %s", o.flag, o.fd, what), hint: openHint}
+	}
+	if o.fd > math.MaxInt32 { // which the kernel would cut to another number
+		return file, wrong("is not open")
 	}
 	flags, err := unix.FcntlInt(uintptr(o.fd), unix.F_GETFD, 0)
 	// What is closed on exec is our own: it did not come through one.
@@ -118,9 +129,6 @@ func (o descriptor) ready(access int) (file unix.Stat_t, err error) {
 	}
 	if err := unix.Fstat(o.fd, &file); err != nil {
 		return file, wrong(err.Error())
-	}
-	if o.fd > 2 {
-		unix.CloseOnExec(o.fd)
 	}
 	return file, nil
 }
@@ -160,7 +168,16 @@ func duplicate(fd int) (*os.File, error) {
 // descriptorError is a descriptor that did not take what it was to take.
 type descriptorError struct {
 	descriptor
-	err error
+	err    error
+	hasKey bool // the key before it has been written
+}
+
+// Hint is how the key and its certificate come together again.
+func (e *descriptorError) Hint() string {
+	if !e.hasKey {
+		return ""
+	}
+	return "the new key is written, and its certificate is not: run it again with --force"
 }
 
 func (e *descriptorError) Error() string {
@@ -193,7 +210,7 @@ func (d *descriptors) deliver(result *issue.Result) error {
 			err = writeTo(o.fd, data)
 		}
 		if err != nil {
-			return &descriptorError{o, err}
+			return &descriptorError{o, err, d.key != noDescriptor && o.fd != d.key}
 		}
 	}
 	return nil

@@ -45,7 +45,7 @@ func (l *listening) fill(r *issue.Request) {
 		kind := l.settings.Origin(setting).Kind
 		return kind == "flag" || kind == l.settings.Origin("LISTEN").Kind
 	}
-	r.Proofs, r.Listen = &l.proofs, l.begin
+	r.Proofs, r.Listen, r.ListenOn = &l.proofs, l.begin, l.addrs
 	if !counts("WELLKNOWN") {
 		r.WellKnown = ""
 	}
@@ -81,7 +81,7 @@ func (l *listening) open(ctx context.Context) error {
 	ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
 	l.serves.Go(func() {
 		err := guard.Run(func() error {
-			return respond.Serve(ctx, listeners, respond.Options{Proofs: &l.proofs, Tell: l.tellAnswer})
+			return respond.Serve(ctx, listeners, respond.Options{Proofs: &l.proofs, Tell: l.tell})
 		})
 		if err != nil {
 			l.report.Warning(err.Error())
@@ -98,6 +98,15 @@ func (l *listening) end() {
 		l.serves.Wait()
 		l.stop = nil
 	}
+}
+
+// tell is tellAnswer, but for strangers who speak the PROXY protocol: cron has nothing
+// to do about them.
+func (l *listening) tell(text string, trouble error) {
+	if is[*respond.ProxyError](trouble) {
+		trouble = nil
+	}
+	l.tellAnswer(text, trouble)
 }
 
 // tellAnswer tells what became of a connection.

@@ -17,6 +17,7 @@ import (
 
 	"arid/challenge"
 	"arid/config"
+	"arid/internal/atomicfile"
 	"arid/internal/guard"
 	"arid/issue"
 	"arid/report"
@@ -80,9 +81,6 @@ func (a *app) renew(c *cobra.Command, f *renewFlags, words []string) error {
 	if err := a.rightUser(); err != nil {
 		return err
 	}
-	if err := f.begin(a); err != nil {
-		return err
-	}
 	domains, err := a.domains()
 	if err != nil {
 		return err
@@ -100,6 +98,9 @@ func (a *app) renew(c *cobra.Command, f *renewFlags, words []string) error {
 	w := &walk{app: a, flags: f}
 	defer func() { a.remember(w.authority) }()
 	if w.authority, err = a.openCA(c.Context()); err != nil {
+		return err
+	}
+	if err := f.begin(a); err != nil {
 		return err
 	}
 	if w.common, err = a.plan(&f.orderFlags, w.authority); err != nil {
@@ -231,12 +232,12 @@ type walk struct {
 	session   *session
 	board     *report.Board
 
-	mu       sync.Mutex          // what follows belongs to all who work
-	statuses []int               // of the failures
-	first    error               // of the failures
-	same     map[string][]string // more certificates that failed with a text that was told
-	done     int                 // certificates issued or deployed
-	stop     bool                // no more lines are to be begun
+	mu       sync.Mutex        // what follows belongs to all who work
+	statuses []int             // of the failures
+	first    error             // of the failures
+	same     map[string]*alike // failures that were told, by their text
+	done     int               // certificates issued or deployed
+	stop     bool              // no more lines are to be begun
 }
 
 // fail tells a failure, of a certificate or of none.
@@ -299,15 +300,15 @@ func (w *walk) failLine(ctx context.Context, line *config.Line, err error) {
 		return
 	}
 	w.stop = w.stop || w.flags.failFast || failure
-	if more, told := w.same[err.Error()]; told {
-		w.same[err.Error()] = append(more, line.Alias)
+	if told := w.same[err.Error()]; told != nil {
+		told.more = append(told.more, line.Alias)
 		w.statuses = append(w.statuses, exitStatus(err))
 		return
 	}
 	if w.same == nil {
-		w.same = map[string][]string{}
+		w.same = map[string]*alike{}
 	}
-	w.same[err.Error()] = nil
+	w.same[err.Error()] = &alike{err: err}
 	if !failure {
 		err = named(line.Alias, err)
 	}
@@ -554,8 +555,15 @@ func (e *orphanError) Hint() string {
 // end is the status that all failures share, else 1.
 func (w *walk) end() error {
 	for _, text := range slices.Sorted(maps.Keys(w.same)) {
-		if more := w.same[text]; len(more) > 0 {
-			w.tellError(fmt.Errorf("the same with %d more certificates (%s): %s", len(more), few(more), text))
+		told := w.same[text]
+		if len(told.more) == 0 {
+			continue
+		}
+		all := fmt.Errorf("the same with %d more certificates (%s): %s", len(told.more), few(told.more), text)
+		if is[*issue.HeldError](told.err) || is[*atomicfile.LockedError](told.err) {
+			w.report.Note(all.Error()) // no news for cron, as the first was none
+		} else {
+			w.tellError(all)
 		}
 	}
 	switch {
@@ -569,6 +577,12 @@ func (w *walk) end() error {
 		return &toldError{w.flags.unchanged}
 	}
 	return nil
+}
+
+// alike is a failure, and the certificates that it was met with besides the first.
+type alike struct {
+	err  error
+	more []string
 }
 
 // few are the first names of maybe a thousand.

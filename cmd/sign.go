@@ -140,11 +140,11 @@ func (a *app) sign(c *cobra.Command, f *signFlags, words []string) error {
 	if err := a.rightUser(); err != nil {
 		return err
 	}
-	if err := f.begin(a); err != nil {
-		return err
-	}
 	authority, err := a.openCA(c.Context())
 	if err != nil {
+		return err
+	}
+	if err := f.begin(a); err != nil {
 		return err
 	}
 	request, err := a.request(authority, f, words)
@@ -252,7 +252,7 @@ func (a *app) emitSigned(r *issue.Request, result *issue.Result, err error) erro
 // refused without asking the CA.
 func (a *app) request(authority *ca, f *signFlags, words []string) (*issue.Request, error) {
 	keep := f.csr == "" && len(f.fds.outputs()) == 0 || a.settings.Origin("CERTDIR").Kind == "flag"
-	if err := f.checkKept(keep); err != nil {
+	if err := f.checkKept(keep, a.settings.Origin("PRIVATE_KEY_RENEW").Kind == "flag"); err != nil {
 		return nil, err
 	}
 	names, csr, err := a.names(f.csr, words)
@@ -296,7 +296,7 @@ func (a *app) request(authority *ca, f *signFlags, words []string) (*issue.Reque
 
 // checkKept refuses what makes no sense where the certificate has a folder, or where
 // it has none.
-func (f *signFlags) checkKept(keep bool) error {
+func (f *signFlags) checkKept(keep, reuse bool) error {
 	current := f.current != "" || f.fds.current != noDescriptor
 	switch {
 	case f.csr != "" && f.fds.key != noDescriptor:
@@ -305,6 +305,10 @@ func (f *signFlags) checkKept(keep bool) error {
 		return &usageError{what: "--current and --current-fd exclude each other"}
 	case f.csr == "-" && f.fds.current == 0:
 		return &usageError{what: "--csr - and --current-fd 0 are both stdin"}
+	case keep && len(f.fds.outputs()) > 0:
+		return &usageError{what: f.fds.outputs()[0].flag + " and --out: either the folder has the certificate, or the descriptors"}
+	case !keep && (f.alias != "" || reuse):
+		return &usageError{what: "--alias and --reuse-key are for a certificate that has a folder"}
 	case keep && current:
 		return &usageError{what: "--current: the certificate has a folder, which tells what there is", hint: "--current goes with --csr or descriptors, and without --out"}
 	case !keep && f.csr == "" && f.fds.key == noDescriptor:

@@ -134,11 +134,11 @@ func (a *app) lookout(c *cobra.Command) (*lookout, error) {
 		return nil, err
 	}
 	l := &lookout{now: time.Now(), walk: &walk{app: a, flags: &renewFlags{}, session: &session{app: a}}}
-	err := l.flags.begin(a) // so that no directory is missed that renew does without
-	if err != nil {
+	var err error
+	if l.authority, err = a.openCA(c.Context()); err != nil {
 		return nil, err
 	}
-	if l.authority, err = a.openCA(c.Context()); err != nil {
+	if err := l.flags.begin(a); err != nil { // so that no directory is missed that renew does without
 		return nil, err
 	}
 	l.common, err = a.plan(&l.flags.orderFlags, l.authority)

@@ -80,7 +80,8 @@ func (o *Options) baseDir(file string) (string, error) {
 func (o *Options) home() string {
 	home := lookup(o.Environ, "HOME")
 	info, err := os.Stat(home)
-	foreign := err == nil && info.Sys().(*syscall.Stat_t).Uid != uint32(o.UID) && info.Mode()&0o001 == 0
+	foreign := errors.Is(err, fs.ErrPermission) ||
+		err == nil && info.Sys().(*syscall.Stat_t).Uid != uint32(o.UID) && !o.mayEnter(home, info)
 	if filepath.IsAbs(home) && !foreign {
 		return home
 	}
@@ -89,6 +90,11 @@ func (o *Options) home() string {
 		return ""
 	}
 	return u.HomeDir
+}
+
+// mayEnter says whether a directory of another user's is open to us, by a group maybe.
+func (o *Options) mayEnter(dir string, info fs.FileInfo) bool {
+	return info.Mode()&0o001 != 0 || o.UID == os.Geteuid() && syscall.Access(dir, 1) == nil // 1: X_OK
 }
 
 // readConfig reads a file that will be run as a program: what others could

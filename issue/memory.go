@@ -192,10 +192,19 @@ func (r *run) digest() string {
 	if r.Hooks != nil {
 		hook.Program, hook.Function = r.Hooks.Program, r.Hooks.Function
 	}
-	r.digested = hash(fmt.Sprintf("%q %q %q %v %q %q %v %v %v %v %v %q %v %q %q %q %s %s %q %v %s", r.CA, r.Names, r.Profile, r.Types, r.WellKnown,
+	r.digested = hash(fmt.Sprintf("%q %q %q %v %q %q %v %v %v %v %v %q %v %q %q %q %s %s %q %v %s %v %q", r.CA, r.Names, r.Profile, r.Types, r.WellKnown,
 		r.ALPNDir, r.updates(), r.HookChain, r.Algo, r.ReuseKey, r.MustStaple, r.Subject.String(), r.NotAfter.Unix(), hook.Program, hook.Function,
-		r.PreferredChain, r.Timeout, r.DNSWait, r.Account.KeyFile, r.Registration.Contact, r.binding()))
+		r.PreferredChain, r.Timeout, r.DNSWait, r.Account.KeyFile, r.Registration.Contact, r.binding(),
+		r.checkedAt(), r.ListenOn))
 	return r.digested
+}
+
+// checkedAt is the port where SelfCheck looks for http-01, -1 without one.
+func (r *run) checkedAt() int {
+	if r.SelfCheck == nil {
+		return -1
+	}
+	return r.SelfCheck.HTTPPort
 }
 
 // updates is who writes TXT records, as far as settings say it.

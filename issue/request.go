@@ -61,6 +61,7 @@ type Request struct {
 	DNS       *dns.Client                 // looks whether dns-01 records can be seen
 	DNSWait   time.Duration               // for how long at most; 0 does not look
 	Prober    *probe.Prober               // looks itself at what the CA refused; nil does not
+	ListenOn  []string                    // where Proofs are shown: tells one request from another
 	SelfCheck *probe.Prober               // looks at http-01 and tls-alpn-01 before the CA is told, which it is not where they cannot be seen; nil does not
 
 	Algo           keys.Algo

@@ -218,7 +218,8 @@ func (r *run) unchanged(ctx context.Context) (*Result, error) {
 	return r.result(&Result{Reason: r.due.Reason}), nil
 }
 
-// signOnly is CSR in, chain out: nothing is read from disk and nothing kept.
+// signOnly is CSR in, chain out: of the certificate nothing is kept, of the CA only
+// until when it wants not to be asked.
 func (r *run) signOnly(ctx context.Context) (*Result, error) {
 	r.state = &certs.State{}
 	if len(r.Current) > 0 {
@@ -231,8 +232,17 @@ func (r *run) signOnly(ctx context.Context) (*Result, error) {
 		}
 		r.tell(StepDue, "due: %s", r.due.Reason)
 	}
+	if r.Memory != nil {
+		if until, why := r.Memory.Held(r.Now); !until.IsZero() {
+			return nil, &HeldError{Until: until, Why: fmt.Sprintf("not tried before %s: %s", until.UTC().Format(time.RFC3339), why)}
+		}
+	}
 	made, err := r.obtain(ctx)
 	if err != nil {
+		var later *acme.TemporaryError
+		if r.Memory != nil && errors.As(err, &later) && later.Until.After(r.Now) {
+			r.hold(later) // the account's folder remembers what is for all
+		}
 		return nil, err
 	}
 	return &Result{Issued: true, Reason: r.due.Reason, Chain: made.Chain, Key: made.Key}, nil

@@ -179,7 +179,7 @@ key" ]
   [ ! -s chain ]
 }
 
-@test "a CSR's chain goes to the descriptors and not to stdout; --out keeps all besides" {
+@test "a CSR's chain goes to the descriptors and not to stdout" {
   openssl req -new -newkey rsa:2048 -nodes -keyout key -out csr -subj / -addext subjectAltName=DNS:a.example.test 2>/dev/null
   run -0 --separate-stderr sign --csr csr --chain-fd 5 --fullchain-fd 6 5>"$T/above" 6>"$T/chain"
   [ -z "$output" ]
@@ -188,10 +188,24 @@ key" ]
   openssl x509 -in chain | cat - above | cmp - chain
   run -64 sign --csr csr --key-fd 5 5>"$T/x"
   run -64 sign --cert-fd 5 a.example.test 5>"$T/x"
+  # A folder would say that all is well where a descriptor has got nothing.
+  run -64 sign --key-fd 5 --fullchain-fd 6 --out "$T/certs" a.example.test 5>"$T/x" 6>"$T/y"
+  run -64 sign --key-fd 5 --reuse-key a.example.test 5>"$T/x"
+}
 
-  sign --key-fd 5 --fullchain-fd 6 --out "$T/certs" a.example.test 5>"$T/key" 6>"$T/chain"
-  cmp key certs/a.example.test/privkey.pem
-  cmp chain certs/a.example.test/fullchain.pem
+@test "a certificate that cannot be written after its key: what to do is said" {
+  run -74 sign --key-fd 5 --fullchain-fd 6 a.example.test 5>"$T/key" 6>>/dev/full
+  [[ $output == *"--fullchain-fd 6: no space left on device"*"hint: the new key is written, and its certificate is not: run it again with --force"* ]]
+}
+
+@test "one descriptor is read and written" {
+  sign --key-fd 5 --fullchain-fd 6 --current-fd 6 a.example.test 5<>"$T/key" 6<>"$T/chain"
+  pair chain key
+  cp chain before
+  sign --key-fd 5 --fullchain-fd 6 --current-fd 6 a.example.test 5<>"$T/key" 6<>"$T/chain"
+  cmp chain before
+  run -64 sign --key-fd 4294967301 a.example.test 5<>"$T/key"
+  [[ $output == *"--key-fd 4294967301: is not open"* ]]
 }
 
 @test "the script of the page, and what it staged put in place" {
