@@ -84,7 +84,8 @@ func (a *app) installCommand() *cobra.Command {
 owner and mode, if anything is new. Then the server is told, once for all names. If
 it does not like the files, or shows another certificate, what was there before
 comes back: status 10. For hooks (deploy_cert, exit_hook), and by hand.`,
-		Example: `  arid install www.example.org --parts key,fullchain --to /etc/lighttpd/www.pem --reload 'systemctl reload lighttpd'
+		Example: `  arid install www.example.org --parts key,fullchain --owner root:www-data --mode 0640 --to /etc/lighttpd/www.pem \
+      --reload 'systemctl reload lighttpd'
   arid install www.example.org --parts key --to /etc/nginx/www.key --parts fullchain --to /etc/nginx/www.pem \
       --preflight 'nginx -t' --reload 'nginx -s reload' --verify www.example.org:443
   arid install mail.example.org --parts fullchain,key --owner qmaild:qmail --mode 0640 --to /var/qmail/control/servercert.pem

@@ -52,7 +52,7 @@ nothing where nothing is due: this is what cron runs.`,
 	}
 	flags := c.Flags()
 	flags.BoolVarP(&f.force, "force", "x", false, "order anew even if it is not due; needs NAME or --all")
-	flags.BoolVar(&f.all, "all", false, "with --force: all certificates")
+	flags.BoolVar(&f.all, "all", false, "with --force or --redeploy: all certificates")
 	flags.BoolVar(&f.redeploy, "redeploy", false, "deploy the live certificate again, now; needs NAME or --all")
 	flags.BoolVar(&f.failFast, "fail-fast", false, "stop at the first failure")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "say what is due, ask nobody and change nothing")

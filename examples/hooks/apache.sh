@@ -5,8 +5,8 @@
 #   SSLCertificateKeyFile /etc/apache2/tls/NAME.key
 #
 # "mkdir -m 700 /etc/apache2/tls" first: Apache reads them as root. NAME is the
-# certificate's folder in CERTDIR. A key that does not fit would end Apache, and its
-# configtest does not look; arid does, before it touches these files.
+# certificate's folder in CERTDIR. arid sees to it that the key fits, before it touches
+# these files.
 set -eu
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin # cron's is short
 

@@ -7,6 +7,7 @@
 # Zone and server are found, CNAMEs are followed. ARID_DNS_SERVER and ARID_DNS_ZONE
 # (or DNS_SERVER and DNS_ZONE in the config) name others; docs/commands.md has more.
 set -eu
+PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin # cron's is short
 
 event=${1-}
 [ "$#" -eq 0 ] || shift

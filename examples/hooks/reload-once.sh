@@ -8,7 +8,7 @@ set -eu
 # names, and the command. A command that stands in several lines is run once.
 #   mail.*         systemctl reload postfix dovecot
 #   *.example.org  systemctl reload nginx
-reloads=${RELOAD_ONCE-'* systemctl reload lighttpd'}
+reloads=${RELOAD_ONCE-'* systemctl reload nginx'}
 # Here is noted which certificates are new since every server was told.
 pending=${RELOAD_PENDING-${BASEDIR:-/var/lib/arid}/reload-once}
 

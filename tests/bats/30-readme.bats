@@ -32,7 +32,7 @@ snippet() { grep -F -- "$1" "$TOP/README.md" | sed "s|/var/www/dehydrated|$T/acm
   run -0 --separate-stderr arid register --accept-terms --contact hostmaster@example.org
   [[ $output == https://* ]]
   # The hook of the README, with a reload that can be seen.
-  { grep -A 2 -F '#!/bin/sh' "$TOP/README.md" | sed "s/^ *//; s|systemctl reload lighttpd|echo reload >>$T/reloads|"; } >"$T/hook"
+  { grep -A 1 -F '#!/bin/sh' "$TOP/README.md" | sed "s/^ *//; s|systemctl reload nginx|echo reload >>$T/reloads|"; } >"$T/hook"
   chmod +x "$T/hook"
   arid sign --wellknown "$T/acme" --hook "$T/hook" www.example.org example.org
   run -0 arid sign --wellknown "$T/acme" --hook "$T/hook" www.example.org example.org
