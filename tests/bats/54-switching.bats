@@ -18,8 +18,8 @@ setup_file() {
   start_named_53
   start_challenge_web
   start_pebble 0
-  mkdir "$T/bin" "$T/local" "$T/deployed"
-  ln -s "$BUILD/arid" "$T/bin/arid"
+  mkdir "$T/local" "$T/deployed"
+  ln -s "$BUILD/arid" "$T/local/arid"
   inside mount --bind "$T/local" /usr/local/bin
   export CA_FILE DIRECTORY MGMT HTTP_PORT TLS_PORT DNS_ADDR
   fresh_debian
@@ -127,20 +127,18 @@ EOC
   check_all
 }
 
-# at_prompt COMMAND: what a root's shell there makes of it, with arid's package where its
-# link will be looked for.
+# at_prompt COMMAND: what a root's shell there makes of it, with arid in /usr/local/bin.
 at_prompt() {
-  inside env -i HOME=/root PATH="/usr/local/bin:$FILE_T/bin:/usr/sbin:/usr/bin:/sbin:/bin" sh -ec "$1"
+  inside env -i HOME=/root PATH="/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" sh -ec "$1"
 }
 theirs() { at_prompt "/usr/bin/dehydrated $*"; }
 
 # step SECTION WORD: the command with that word in the page's section, as it stands there.
-# Only where arid is installed is another place.
 step() {
   local found
   found=$(sed -n "/^## $1\$/,/^## /p" "$TOP/docs/dehydrated.md" | grep -E '^    +[a-z]' | sed 's/^ *//' | grep -E -- "$2")
   [ "$(wc -l <<<"$found")" -eq 1 ] || fail "docs/dehydrated.md, $1, $2: $found"
-  printf '%s\n' "${found//\/usr\/bin\/arid/$FILE_T/bin/arid}"
+  printf '%s\n' "$found"
 }
 
 # check_set DIR NAME...: the stable names show one verified set for the names.
