@@ -5,7 +5,7 @@
 # in its place meanwhile.
 set -eu
 
-packages=${*:-bats gcc libc6-dev shellcheck dash openssl curl acl strace jq lighttpd lighttpd-mod-openssl bind9 bind9-dnsutils bind9-utils dehydrated dehydrated-hook-ddns-tsig pdns-server pdns-backend-sqlite3 sqlite3 knot iproute2 snooze s6 execline runit busybox-static cron openrc prometheus-node-exporter systemd wget procps nginx libnginx-mod-stream haproxy ucspi-tcp openbsd-inetd daemontools libnet-ssleay-perl openssh-server dnsmasq-base lexicon socat rsync}
+packages=${*:-bats gcc libc6-dev shellcheck dash openssl curl acl strace jq lighttpd lighttpd-mod-openssl bind9 bind9-dnsutils bind9-utils dehydrated dehydrated-hook-ddns-tsig pdns-server pdns-backend-sqlite3 sqlite3 knot iproute2 snooze s6 execline runit busybox-static cron openrc prometheus-node-exporter systemd wget procps nginx libnginx-mod-stream haproxy ucspi-tcp openbsd-inetd daemontools libnet-ssleay-perl openssh-server dnsmasq-base lexicon socat rsync acme-tiny}
 policy=/usr/sbin/policy-rc.d
 mark="# arid: tests/setup.sh put this here for the time of an installation"
 
