@@ -162,17 +162,20 @@ secrets() {
   grep -E '^[A-Za-z0-9_.-]{40,}$' "$T/hooked" | tr . '\n' | sort -u
 }
 
+# unhex DIGITS: the bytes that they stand for.
+unhex() { perl -e 'print pack "H*", shift' "$1"; }
+
 # forms TEXT: the ways in which it may be written.
 forms() {
   printf '%s\n' "$1"
   printf %s "$1" | base64 -w0 | tr -d =; echo
-  printf %s "$1" | xxd -p | tr -d '\n'; echo
+  printf %s "$1" | od -An -v -tx1 | tr -d ' \n'; echo
   if [[ $1 =~ ^[0-9a-f]{64}$ ]]; then
-    xxd -r -p <<<"$1" | base64 -w0 | tr -d =; echo
-    xxd -r -p <<<"$1" | base64 -w0 | tr -d = | tr +/ -_; echo
+    unhex "$1" | base64 -w0 | tr -d =; echo
+    unhex "$1" | base64 -w0 | tr -d = | tr +/ -_; echo
   elif [ "${#1}" -ge 40 ]; then
     tr -- -_ +/ <<<"$1"
-    tr -- -_ +/ <<<"$1=" | base64 -di 2>/dev/null | xxd -p | tr -d '\n'; echo
+    tr -- -_ +/ <<<"$1=" | base64 -di 2>/dev/null | od -An -v -tx1 | tr -d ' \n'; echo
   fi
 }
 
