@@ -620,3 +620,15 @@ func TestDeepNesting(t *testing.T) {
 		}
 	}
 }
+
+// Who was made another user in somebody's closed folder cannot look at it.
+func TestAWorkingDirectoryThatIsOutOfReach(t *testing.T) {
+	root := writeFiles(t, map[string]string{"config": "CONTACT_EMAIL=a@example.org\n"})
+	s, err := Load(context.Background(), Options{File: root + "/config", UID: os.Geteuid(), Dir: root + "/gone", Environ: []string{"HOME=" + root, "PATH=/bin"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Value("CONTACT_EMAIL"); got != "a@example.org" {
+		t.Errorf("%q", got)
+	}
+}

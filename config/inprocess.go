@@ -66,8 +66,12 @@ func (sh *shell) inProcess(ctx context.Context, file string) (res *result, err e
 			res, err = nil, &needsBash{place{File: file}, fmt.Sprintf("something unforeseen (%v)", v)}
 		}
 	}()
+	dir := sh.Dir
+	if _, err := os.Stat(dir); err != nil {
+		dir = "/" // of another user, as where root has called setuidgid in his own folder
+	}
 	p.r, err = interp.New(
-		interp.Env(p.environ()), interp.Dir(sh.Dir), interp.StdIO(nil, &p.out, &p.err),
+		interp.Env(p.environ()), interp.Dir(dir), interp.StdIO(nil, &p.out, &p.err),
 		interp.Params(sh.errexit(), "-u", "-f", "-o", "pipefail"),
 		interp.CallHandler(p.calling),
 		interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return p.exec }),
