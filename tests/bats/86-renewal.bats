@@ -648,7 +648,7 @@ loop() {
 # exchanges NAME: requests that a loop has made, also those that nobody answered.
 exchanges() { grep -c '"request":' "$T/$1.trace" || :; }
 
-# brief_loop: the same with certificates of forty seconds, as long as the others take.
+# brief_loop: the same with certificates of a minute, as long as the others take.
 # Each new one's beginning goes to T/brief.began.
 brief_loop() {
   local status serial='' last=''
@@ -776,10 +776,10 @@ waited() {
   done
 }
 
-@test "a certificate of forty seconds is renewed in time each time, and never twice" {
+@test "a certificate of a minute is renewed in time each time, and never twice" {
   local began
   await_loop brief
-  printf '# a certificate of forty seconds, %d runs: renewed after %s seconds\n' "$(wc -l <"$LOOPS/brief.runs")" \
+  printf '# a certificate of a minute, %d runs: renewed after %s seconds\n' "$(wc -l <"$LOOPS/brief.runs")" \
     "$(awk 'NR > 1 { printf "%s%d", (NR > 2 ? ", " : ""), $1 - last } { last = $1 }' "$LOOPS/brief.began")" >&3
   # Three at least, each one older than an eighth of its time when the next came.
   mapfile -t began < <(cat "$LOOPS/brief.began")

@@ -471,13 +471,13 @@ ended_by_svc() {
   run ! cmp -s $CHAIN first
 }
 
-@test "T8, T10, T11, T13, T14: the tutorial's own script: issues, owner and order of qmail's file, a CA that is none, TERM, KILL" {
+@test "T8, T10, T11, T13, T14: the tutorial's own script: issues, owner and order of qmail's file, CA down, TERM, KILL" {
   prepare
   with_qmail
   # Under s6-rc it is a longrun, and its log another; s6 alone wants a folder for that.
   in_host cp -r examples/tutorial/renew-lets-encrypt-log examples/tutorial/renew-lets-encrypt-srv/log
   service renew-lets-encrypt-srv
-  survives renew-lets-encrypt-srv "${DIRECTORY%dir}none"
+  survives renew-lets-encrypt-srv https://127.0.0.1:1/dir
   [ "$(modes $QMAIL)" = "qmaild:qmail 640" ]
   [ "$(blocks "host$QMAIL")" = "$QMAIL_BLOCKS" ]
   loads_rsa $QMAIL
@@ -590,15 +590,15 @@ reader_ended() { ! in_host pgrep -f /srv/reader >/dev/null; }
 
 # --- in sh
 
-# survives_in_sh ALARM DOWN UP: the same under another supervisor, with a CA that is none.
+# survives_in_sh ALARM DOWN UP: the same under another supervisor, with CA down.
 survives_in_sh() {
   always_due
   $1
   await fresh first
   cp $CHAIN first
-  always_due "${DIRECTORY%dir}none" # no directory is there
+  always_due https://127.0.0.1:1/dir # no directory is there
   $1
-  await logged "${DIRECTORY%dir}none"
+  await logged https://127.0.0.1:1/dir
   await waits renew
   cmp $CHAIN first
   empty_or_gone $CHAIN.new
@@ -623,7 +623,7 @@ survives_in_sh() {
 fresh() { [ -s $CHAIN ] && ! cmp -s $CHAIN "$1"; }
 logged() { grep -qF "$1" $LOG; }
 
-@test "T1, T10: runit: now, a CA that is none, sv down while it works" {
+@test "T1, T10: runit: now, CA down, sv down while it works" {
   prepare
   mkdir -p host/var/log/renew-lets-encrypt
   in_host cp -r examples/tutorial/runit /run/renew
@@ -636,7 +636,7 @@ logged() { grep -qF "$1" $LOG; }
   in_host sv -w 20 exit /run/renew
 }
 
-@test "T1, T10: daemontools: now, a CA that is none, svc -d while it works" {
+@test "T1, T10: daemontools: now, CA down, svc -d while it works" {
   prepare
   mkdir -p host/var/log/renew-lets-encrypt host/run/svscan
   in_host cp -r examples/tutorial/daemontools /run/svscan/renew

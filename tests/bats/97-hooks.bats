@@ -4,6 +4,7 @@
 # shellcheck disable=SC2016,SC2030,SC2031,SC2034,SC2154  # lines for other shells; each test has an environment of its own; and what bats and the helper set
 
 load helper
+load servers
 
 HOOKS=$TOP/examples/hooks
 
@@ -150,31 +151,6 @@ other.*          echo other >>$T/told")
   dehydrated run-parts.sh
   [ "$(cut -d' ' -f1,2 "$T/calls" | xargs)" = "10-first deploy_cert 20-second deploy_cert 30-third deploy_cert 30-third exit_hook" ]
   [ "$(openssl x509 -in "$BASE/certs/one.example.test/cert.pem" -noout -pubkey)" = "$(openssl pkey -in "$T/2.key" -pubout)" ]
-}
-
-# start_sshd: on PORT, for who has T/ssh/id; its other side is this host. SSH speaks to it.
-start_sshd() {
-  take_ports PORT
-  mkdir -m 700 "$T/ssh"
-  ssh-keygen -q -t ed25519 -N '' -f "$T/ssh/host"
-  ssh-keygen -q -t ed25519 -N '' -f "$T/ssh/id"
-  cat >"$T/ssh/config" <<EOC
-ListenAddress 127.0.0.1
-Port $PORT
-HostKey $T/ssh/host
-AuthorizedKeysFile $T/ssh/id.pub
-PidFile none
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-LogLevel VERBOSE
-EOC
-  [ "$(id -u)" -ne 0 ] || install -d -m 755 /run/sshd
-  start_server sshd.log "$(command -v sshd)" -D -e -f "$T/ssh/config"
-  await_port "$PORT" "$STARTED"
-  printf '[127.0.0.1]:%s %s\n' "$PORT" "$(cat "$T/ssh/host.pub")" >"$T/ssh/known"
-  SSH="ssh -F none -T -o BatchMode=yes -o IdentityFile=$T/ssh/id -o UserKnownHostsFile=$T/ssh/known"
-  FAR=ssh://$(id -un)@127.0.0.1:$PORT
 }
 
 # sessions: how often somebody has logged in.

@@ -538,30 +538,6 @@ start_dns_53() {
   await_port 53 "$STARTED"
 }
 
-# start_sshd: for who has T/ssh/id. Sets SSH, the command that speaks to it.
-start_sshd() {
-  local port
-  take_ports port
-  mkdir -m 700 "$T/ssh"
-  ssh-keygen -q -t ed25519 -N '' -f "$T/ssh/host"
-  ssh-keygen -q -t ed25519 -N '' -f "$T/ssh/id"
-  cat >"$T/ssh/config" <<EOC
-ListenAddress 127.0.0.1
-Port $port
-HostKey $T/ssh/host
-AuthorizedKeysFile $T/ssh/id.pub
-PidFile none
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-EOC
-  install -d -m 755 /run/sshd
-  start_server sshd.log "$(command -v sshd)" -D -e -f "$T/ssh/config"
-  await_port "$port" "$STARTED"
-  printf '[127.0.0.1]:%s %s\n' "$port" "$(cat "$T/ssh/host.pub")" >"$T/ssh/known"
-  SSH="ssh -F none -p $port -oBatchMode=yes -oIdentityFile=$T/ssh/id -oUserKnownHostsFile=$T/ssh/known"
-}
-
 @test "http-01 on other hosts, by rsync" {
   start_dns_53
   start_web
@@ -572,7 +548,7 @@ EOC
   install -m 644 /dev/null "$served/theirs"
   install -m 644 /dev/null "$T/second/theirs"
   records() { find "$T/tokens" "$served" "$T/second" -type f -printf '%p %m\n' | sort; }
-  use http-webroot-rsync "HTTP_TARGETS=127.0.0.1:$served $T/second" "RSYNC_RSH=$SSH"
+  use http-webroot-rsync "HTTP_TARGETS=127.0.0.1:$served $T/second" "RSYNC_RSH=$SSH -p $SSH_PORT"
   issues example.test www.example.test
   # What a call does, without arid. Tokens may look like options.
   export WELLKNOWN
@@ -589,7 +565,7 @@ EOC
   hook_there clean_challenge example.test -token one www.example.test --delete two
   they_have theirs
   # One of them cannot be reached.
-  use http-webroot-rsync "HTTP_TARGETS=127.0.0.1:$served 127.0.0.1:$T/none/there $T/second" "RSYNC_RSH=$SSH"
+  use http-webroot-rsync "HTTP_TARGETS=127.0.0.1:$served 127.0.0.1:$T/none/there $T/second" "RSYNC_RSH=$SSH -p $SSH_PORT"
   refused "rsync to 127.0.0.1:$T/none/there: status *" example.test
   they_have theirs
   use http-webroot-rsync HTTP_TARGETS=

@@ -22,7 +22,7 @@ PROFILES='"profiles": {
   "default": {"description": "90 days", "validityPeriod": 7776000},
   "month": {"description": "45 days", "validityPeriod": 3888000},
   "week": {"description": "160 hours", "validityPeriod": 576000},
-  "brief": {"description": "40 seconds", "validityPeriod": 40}}'
+  "brief": {"description": "60 seconds", "validityPeriod": 60}}'
 
 start_gated_world() {
   take_ports HTTP_PORT TLS_PORT

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034  # what is set here is for the tests
+# shellcheck disable=SC2034,SC2153  # what is set here is for the tests
 # Real servers on the ports that arid itself looks at (53, 80 and 443), each on
 # a loopback address taken by chance: BIND, and lighttpd with TLS. Only root may
-# listen there.
+# listen there. And an sshd, on a free port.
 #
 #   load helper
 #   load servers
@@ -344,4 +344,30 @@ start_tls_web() {
   start_server web.log lighttpd -D -f "$T/tls-web-$1.conf"
   WEB_PID=$STARTED
   await_port 443 "$WEB_PID" "$1"
+}
+
+# start_sshd: on SSH_PORT, for who has T/ssh/id; its other side is this host. SSH speaks
+# to it, FAR is its address for that.
+start_sshd() {
+  take_ports SSH_PORT
+  mkdir -m 700 "$T/ssh"
+  ssh-keygen -q -t ed25519 -N '' -f "$T/ssh/host"
+  ssh-keygen -q -t ed25519 -N '' -f "$T/ssh/id"
+  cat >"$T/ssh/config" <<EOC
+ListenAddress 127.0.0.1
+Port $SSH_PORT
+HostKey $T/ssh/host
+AuthorizedKeysFile $T/ssh/id.pub
+PidFile none
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+LogLevel VERBOSE
+EOC
+  [ "$(id -u)" -ne 0 ] || install -d -m 755 /run/sshd
+  start_server sshd.log "$(command -v sshd)" -D -e -f "$T/ssh/config"
+  await_port "$SSH_PORT" "$STARTED"
+  printf '[127.0.0.1]:%s %s\n' "$SSH_PORT" "$(cat "$T/ssh/host.pub")" >"$T/ssh/known"
+  SSH="ssh -F none -T -o BatchMode=yes -o IdentityFile=$T/ssh/id -o UserKnownHostsFile=$T/ssh/known"
+  FAR=ssh://$(id -un)@127.0.0.1:$SSH_PORT
 }
