@@ -362,22 +362,25 @@ root_only() {
   sh -e "$T/quiet"
   [ "$(leaf "$T/tls/www.pem.upd")" = "$n" ]
 
-  # By the service itself.
+  # By the service itself: that one gives way to the next, which is put in place.
+  local placed
+  placed=$(leaf "$T/tls/www.pem")
   WHEN="-H* -M* -S*"
   script 2 | sed 's|^exec snooze|[ -e ../renewed ] \&\& exec sleep 600; touch ../renewed; export ARID_RENEW_DAYS=100; exec snooze|' >"$T/scan/www-renew/run.new"
   chmod +x "$T/scan/www-renew/run.new"
   mv "$T/scan/www-renew/run.new" "$T/scan/www-renew/run"
   $RESTART "$T/scan/www-renew"
-  await_promoted "$port" "$n"
+  await_promoted "$port" "$placed"
+  [ "$(leaf "$T/tls/www.pem")" != "$n" ]
   verify_chain "$T/tls/www.pem" www.example.org
 }
 
-# await_promoted PORT [NOT]: until nothing waits, and what is in place (another than
-# NOT) is served.
+# await_promoted PORT [NOT]: until another than NOT is in place, nothing waits, and
+# it is served.
 await_promoted() {
   local tries
   for ((tries = 0; tries < 300; tries++)); do
-    [ -e "$T/tls/www.pem.upd" ] || [ "$(leaf "$T/tls/www.pem")" = "${2:-}" ] || break
+    [ "$(leaf "$T/tls/www.pem")" = "${2:-}" ] || [ -e "$T/tls/www.pem.upd" ] || break
     sleep 0.1
   done
   [ ! -e "$T/tls/www.pem.upd" ] || fail "it still waits"
