@@ -43,11 +43,16 @@ func (f Failure) Error() string {
 }
 
 func (e *ValidationError) Error() string {
+	return firstOf(e.Failures, Failure.Error)
+}
+
+// firstOf is what is to be said of the first failures, and how many more there are.
+func firstOf(failures []Failure, say func(Failure) string) string {
 	var parts []string
-	for _, f := range e.First() {
-		parts = append(parts, f.Error())
+	for _, f := range failures[:min(len(failures), maxShown)] {
+		parts = append(parts, say(f))
 	}
-	if more := len(e.Failures) - len(parts); more > 0 {
+	if more := len(failures) - len(parts); more > 0 {
 		parts = append(parts, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(parts, "; ")

@@ -2,7 +2,6 @@ package issue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -25,15 +24,10 @@ func (r *run) judged(ctx context.Context, o *acme.Order, tasks []task, refusal e
 	if err != nil || now.Status != "invalid" {
 		return refusal
 	}
-	if err := r.explain(ctx, now, tasks); isValidation(err) {
+	if err := r.explain(ctx, now, tasks); is[*ValidationError](err) {
 		return err
 	}
 	return refusal
-}
-
-func isValidation(err error) bool {
-	var v *ValidationError
-	return errors.As(err, &v)
 }
 
 // explain asks the authorizations why an order failed.

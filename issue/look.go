@@ -120,7 +120,7 @@ func (r *run) outlook() *Outlook {
 	return o
 }
 
-// askFrom is from when on askWhen asks the CA; zero: not at all.
+// askFrom is from when on askWhen may ask the CA; zero: not at all.
 func (r *run) askFrom() time.Time {
 	if r.Memory == nil || r.current == nil || r.due.At.IsZero() || !r.stateIsCurrent() || r.state.CA != r.CA || r.state.ReadOnly {
 		return time.Time{}

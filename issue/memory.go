@@ -148,8 +148,8 @@ func (r *run) failed(ctx context.Context, err error) {
 		r.tell(StepWarning, "state.json was written by a newer arid: this failure is not remembered, and the next run tries again")
 		return
 	}
-	if err := r.Certificate.SaveState(r.state); err != nil {
-		r.tell(StepWarning, "state: %v", err)
+	if err := r.saveState(); err != nil {
+		r.tell(StepWarning, "%v", err)
 	}
 }
 
@@ -251,18 +251,10 @@ func wholeSecond(t time.Time) time.Time {
 // has not said that already or may be asked again, and says whether there is news.
 // Nobody depends on an answer.
 func (r *run) askWhen(ctx context.Context) bool {
-	if r.Memory == nil || r.current == nil || r.due.At.IsZero() || r.Redeploy || !r.stateIsCurrent() || r.state.CA != r.CA || r.state.ReadOnly {
+	if from := r.askFrom(); r.Redeploy || from.IsZero() || from.After(r.Now) {
 		return false
 	}
 	id := acme.CertificateID(r.current.Leaf)
-	was := r.state.ARI
-	if was != nil && was.ID != id {
-		was = nil
-	}
-	until, _ := r.Memory.Held(r.Now)
-	if id == "" || was != nil && r.Now.Before(was.Ask) || !until.IsZero() || !r.Memory.MayAsk(r.Now) {
-		return false
-	}
 	// One run asks, and not a hundred. Where another is at work on the certificate, the
 	// answer is that one's business.
 	unlock, err := r.Certificate.Lock(ctx, 0)
@@ -280,7 +272,7 @@ func (r *run) askWhen(ctx context.Context) bool {
 	if a := state.ARI; a != nil && a.ID == id && r.Now.Before(a.Ask) {
 		return true // it has been asked meanwhile
 	}
-	if state.ARI = r.ask(ctx, id, was); state.ARI == nil {
+	if state.ARI = r.ask(ctx, id); state.ARI == nil {
 		return false
 	}
 	if err := r.Certificate.SaveState(state); err != nil {
@@ -289,9 +281,9 @@ func (r *run) askWhen(ctx context.Context) bool {
 	return true
 }
 
-// ask has the CA say when it wants the certificate of that id renewed; was is what it
-// said the last time. It is nil where the run was told to end.
-func (r *run) ask(ctx context.Context, id string, was *certs.ARI) *certs.ARI {
+// ask has the CA say when it wants the certificate of that id renewed; without an
+// answer, what it said the last time stands. It is nil where the run was told to end.
+func (r *run) ask(ctx context.Context, id string) *certs.ARI {
 	asking, cancel := context.WithTimeout(ctx, ariTimeout)
 	defer cancel()
 	info, err := r.Client.FetchRenewalInfo(asking, id)
@@ -303,7 +295,7 @@ func (r *run) ask(ctx context.Context, id string, was *certs.ARI) *certs.ARI {
 	var later *acme.TemporaryError
 	switch {
 	case err != nil:
-		if was != nil {
+		if was := r.state.ARI; was != nil && was.ID == id {
 			*a = *was
 		}
 		a.Ask = now.Add(ariTrouble)

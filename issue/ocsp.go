@@ -149,10 +149,7 @@ func (r *run) deployResponse(ctx context.Context, timestamp string) error {
 		return nil
 	}
 	r.state.DeployOCSP = false
-	if err := r.Certificate.SaveState(r.state); err != nil {
-		return fmt.Errorf("state: %w", err)
-	}
-	return nil
+	return r.saveState()
 }
 
 // noResponse is a responder that gave nothing of use. While the response on disk is
@@ -189,8 +186,5 @@ func (r *run) cannotStaple(ctx context.Context, leaf *x509.Certificate, why erro
 	defer unlock()
 	r.tell(StepWarning, "OCSP_FETCH: %v", why)
 	r.state.NoOCSP = print
-	if err := r.Certificate.SaveState(r.state); err != nil {
-		return fmt.Errorf("state: %w", err)
-	}
-	return nil
+	return r.saveState()
 }

@@ -296,15 +296,8 @@ func (r *run) newCSR(key crypto.Signer) ([]byte, error) {
 // giveUp forgets the open order where going on with it can never work, and
 // keeps it where another run may: after an outage, a signal, a failed hook.
 func (r *run) giveUp(err error) error {
-	var (
-		validation *ValidationError
-		order      *OrderError
-		problem    *acme.Problem
-		protocol   *acme.ProtocolError
-		temporary  *acme.TemporaryError
-	)
-	dead := errors.As(err, &validation) || errors.As(err, &order) || errors.As(err, &problem) || errors.As(err, &protocol)
-	if r.Certificate == nil || !dead || errors.As(err, &temporary) {
+	dead := is[*ValidationError](err) || is[*OrderError](err) || is[*acme.Problem](err) || is[*acme.ProtocolError](err)
+	if r.Certificate == nil || !dead || is[*acme.TemporaryError](err) {
 		return err
 	}
 	if dropErr := r.Certificate.DropPending(); dropErr != nil {
@@ -369,10 +362,9 @@ func (r *run) download(ctx context.Context, o *acme.Order) ([]*x509.Certificate,
 	}
 	offered := []string{topIssuer(chain)}
 	var first error
-	var later *acme.TemporaryError
 	for alternate, err := range r.Client.FetchAlternates(ctx, chain) {
 		switch {
-		case err != nil && (ctx.Err() != nil || errors.As(err, &later)):
+		case err != nil && (ctx.Err() != nil || is[*acme.TemporaryError](err)):
 			return nil, err
 		case err != nil:
 			first = cmp.Or(first, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"arid/challenge"
@@ -17,14 +16,9 @@ type SelfCheckError struct {
 }
 
 func (e *SelfCheckError) Error() string {
-	var parts []string
-	for _, f := range e.Failures[:min(len(e.Failures), maxShown)] {
-		parts = append(parts, fmt.Sprintf("%s: %s: not seen from here, and the CA is not told: %s", f.Name, f.Type, f.Seen.Text))
-	}
-	if more := len(e.Failures) - len(parts); more > 0 {
-		parts = append(parts, fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(parts, "; ")
+	return firstOf(e.Failures, func(f Failure) string {
+		return fmt.Sprintf("%s: %s: not seen from here, and the CA is not told: %s", f.Name, f.Type, f.Seen.Text)
+	})
 }
 
 // selfCheck looks at http-01 and tls-alpn-01 as the CA would, while it has not been

@@ -435,6 +435,10 @@ func (r *run) owe(v *certs.Version, step string) error {
 			r.state.Owed.Failed = was.Failed
 		}
 	}
+	return r.saveState()
+}
+
+func (r *run) saveState() error {
 	if err := r.Certificate.SaveState(r.state); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
@@ -464,11 +468,9 @@ func (r *run) redeploy(ctx context.Context) (*Result, error) {
 		}
 		return r.finishOwed(ctx)
 	}
-	p, leaf := r.Certificate.Stable(), r.live.Leaf
-	id := strconv.FormatInt(leaf.NotBefore.Unix(), 10)
-	event := hooks.DeployCert(r.words()[0], p.Key, p.Cert, p.Fullchain, p.Chain, id)
-	if err := r.hook(ctx, event, "ARID_HOOK_NOT_AFTER="+leaf.NotAfter.UTC().Format(time.RFC3339)); err != nil {
-		return nil, r.owed(ctx, err)
+	leaf := r.live.Leaf
+	if err := r.deployHook(ctx, strconv.FormatInt(leaf.NotBefore.Unix(), 10), leaf); err != nil {
+		return nil, err
 	}
 	return r.result(&Result{Deployed: true, Reason: r.due.Reason}), nil
 }
@@ -495,10 +497,9 @@ func (r *run) dropStored() error {
 // deploy takes a stored version to the stable names and to the user's servers:
 // sync hook, the one switch, deploy hook. What fails stays owed from there.
 func (r *run) deploy(ctx context.Context, v *certs.Version, leaf *x509.Certificate) error {
-	notAfter := leaf.NotAfter.UTC().Format(time.RFC3339)
 	if r.state.Owed.Step == certs.OwedSync {
 		p := v.Paths
-		if err := r.hook(ctx, hooks.SyncCert(p.Key, p.Cert, p.Fullchain, p.Chain, p.CSR), "ARID_HOOK_NOT_AFTER="+notAfter); err != nil {
+		if err := r.hook(ctx, hooks.SyncCert(p.Key, p.Cert, p.Fullchain, p.Chain, p.CSR), envNotAfter(leaf)); err != nil {
 			return r.owed(ctx, err)
 		}
 		if err := r.Certificate.Switch(v); err != nil {
@@ -514,11 +515,25 @@ func (r *run) deploy(ctx context.Context, v *certs.Version, leaf *x509.Certifica
 	if err := r.Certificate.Prune(v.ID); err != nil {
 		r.tell(StepWarning, "removing old versions: %v", err)
 	}
-	p := r.Certificate.Stable()
-	if err := r.hook(ctx, hooks.DeployCert(r.words()[0], p.Key, p.Cert, p.Fullchain, p.Chain, v.ID), "ARID_HOOK_NOT_AFTER="+notAfter); err != nil {
-		return r.owed(ctx, err)
+	if err := r.deployHook(ctx, v.ID, leaf); err != nil {
+		return err
 	}
 	return r.owe(nil, "")
+}
+
+// deployHook calls the deploy hook for what the stable names show; version is its
+// number.
+func (r *run) deployHook(ctx context.Context, version string, leaf *x509.Certificate) error {
+	p := r.Certificate.Stable()
+	event := hooks.DeployCert(r.words()[0], p.Key, p.Cert, p.Fullchain, p.Chain, version)
+	if err := r.hook(ctx, event, envNotAfter(leaf)); err != nil {
+		return r.owed(ctx, err)
+	}
+	return nil
+}
+
+func envNotAfter(leaf *x509.Certificate) string {
+	return "ARID_HOOK_NOT_AFTER=" + leaf.NotAfter.UTC().Format(time.RFC3339)
 }
 
 // owed marks a failed hook as something to be repeated, unless it failed

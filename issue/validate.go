@@ -343,7 +343,7 @@ func (r *run) await(ctx context.Context, o *acme.Order, tasks []task) (_ *acme.O
 			r.tell(StepValid, "the CA has validated %s", r.names)
 			return o, nil
 		}
-		if err := r.explain(ctx, o, tasks); isValidation(err) {
+		if err := r.explain(ctx, o, tasks); is[*ValidationError](err) {
 			return nil, err
 		}
 	}
