@@ -122,7 +122,7 @@ func (a *archive) put(from *os.Root, name, as string) error {
 	return errors.New("there are too many of that name")
 }
 
-// isThere tells whether two files are one, or equal.
+// isThere tells whether two regular files are one, or equal.
 func isThere(dirA *os.Root, a string, dirB *os.Root, b string) bool {
 	infoA, errA := dirA.Lstat(a)
 	infoB, errB := dirB.Lstat(b)

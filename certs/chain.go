@@ -40,21 +40,10 @@ func CheckChain(chain []*x509.Certificate, pub crypto.PublicKey, names []string,
 		return nil, fmt.Errorf("the certificate was valid until %s, and now it is %s (is the clock right?)", stamp(leaf.NotAfter), stamp(now))
 	}
 	have := alternativeNames(leaf)
-	var lacking, more []string
-	for _, name := range names {
-		if !slices.Contains(have, name) {
-			lacking = append(lacking, name)
-		}
-	}
-	for _, name := range have {
-		if !slices.Contains(names, name) {
-			more = append(more, name)
-		}
-	}
-	if len(lacking) > 0 {
+	if lacking := without(names, have); len(lacking) > 0 {
 		return nil, fmt.Errorf("the certificate lacks %s", quoted(lacking))
 	}
-	if len(more) > 0 {
+	if more := without(have, names); len(more) > 0 {
 		warnings = append(warnings, "the certificate has names that nobody asked for: "+quoted(more))
 	}
 	for i := range chain[:len(chain)-1] {
@@ -70,6 +59,11 @@ func CheckChain(chain []*x509.Certificate, pub crypto.PublicKey, names []string,
 		}
 	}
 	return warnings, nil
+}
+
+// without are the words that are not among others.
+func without(words, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(words), func(word string) bool { return slices.Contains(others, word) })
 }
 
 // checkLink looks whether parent signed child.

@@ -1,7 +1,6 @@
 package certs
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -217,11 +216,12 @@ type used struct {
 }
 
 func (u *used) has(info fs.FileInfo, name, id, suffix string) bool {
-	is := func(other fs.FileInfo) bool { return os.SameFile(info, other) }
-	if slices.ContainsFunc(u.shown, is) {
-		return true
-	}
-	return suffix == "" && (u.lost[name] || u.versions[id] || slices.ContainsFunc(u.kept, is))
+	return isAmong(u.shown, info) || suffix == "" && (u.lost[name] || u.versions[id] || isAmong(u.kept, info))
+}
+
+// isAmong tells whether a file is one of several, by whatever names.
+func isAmong(files []fs.FileInfo, info fs.FileInfo) bool {
+	return slices.ContainsFunc(files, func(f fs.FileInfo) bool { return os.SameFile(f, info) })
 }
 
 func (c *Certificate) findUsed(dir *os.Root, ids []string) (*used, error) {
@@ -243,9 +243,7 @@ func (c *Certificate) findUsed(dir *os.Root, ids []string) (*used, error) {
 	delete(u.versions, "")
 	for _, id := range ids {
 		files := versionFiles(dir, id)
-		if slices.ContainsFunc(files, func(f fs.FileInfo) bool {
-			return slices.ContainsFunc(u.shown, func(s fs.FileInfo) bool { return os.SameFile(f, s) })
-		}) {
+		if slices.ContainsFunc(files, func(f fs.FileInfo) bool { return isAmong(u.shown, f) }) {
 			u.versions[id] = true
 		}
 		if u.versions[id] {
@@ -276,7 +274,7 @@ func (c *Certificate) mayBeOwed(ids []string) (string, error) {
 	case err == nil && !state.ReadOnly, len(ids) == 0:
 		return "", nil
 	}
-	return slices.MaxFunc(ids, func(a, b string) int { return cmp.Compare(number(a), number(b)) }), nil
+	return slices.MaxFunc(ids, byNumber), nil
 }
 
 // putAway takes the unused things out of the folder. The versions come first:
@@ -338,8 +336,7 @@ func (c *Certificate) putVersionAway(dir, versions *os.Root, id string, flats []
 				return err
 			}
 			own := versionsName + "/" + id + "/" + name + suffix
-			twin := slices.ContainsFunc(flats, func(f fs.FileInfo) bool { return os.SameFile(f, info) })
-			if twin || !info.Mode().IsRegular() || sameFile(dir, own, flat(name, id)+suffix) {
+			if isAmong(flats, info) || !info.Mode().IsRegular() || sameFile(dir, own, flat(name, id)+suffix) {
 				if err := set.Remove(name + suffix); err != nil {
 					return err
 				}

@@ -302,12 +302,7 @@ func sameDir(a, b *os.Root) bool {
 // lock keeps other runs out of the directories; nobody has it while commands of
 // the user's run, which may come here themselves.
 func (in *Installation) lock(ctx context.Context) (unlock func(), err error) {
-	var dirs []*os.Root
-	for _, p := range in.places {
-		if !slices.Contains(dirs, p.dir) {
-			dirs = append(dirs, p.dir)
-		}
-	}
+	dirs := dirsOf(in.places)
 	slices.SortFunc(dirs, func(a, b *os.Root) int { return strings.Compare(a.Name(), b.Name()) })
 	var held []func()
 	unlock = func() {
@@ -532,17 +527,22 @@ func (in *Installation) changed() []*place {
 }
 
 func (in *Installation) sync(places []*place) error {
-	var done []*os.Root
-	for _, p := range places {
-		if slices.Contains(done, p.dir) {
-			continue
-		}
-		if err := atomicfile.SyncDir(p.dir); err != nil {
+	for _, dir := range dirsOf(places) {
+		if err := atomicfile.SyncDir(dir); err != nil {
 			return err
 		}
-		done = append(done, p.dir)
 	}
 	return nil
+}
+
+// dirsOf are the directories of places, each once.
+func dirsOf(places []*place) (dirs []*os.Root) {
+	for _, p := range places {
+		if !slices.Contains(dirs, p.dir) {
+			dirs = append(dirs, p.dir)
+		}
+	}
+	return dirs
 }
 
 // Changed tells whether the destination of that number is new, or was put in place

@@ -1,7 +1,6 @@
 package certs
 
 import (
-	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -23,11 +22,8 @@ func (c *Certificate) OCSPPath() string { return c.file(ocspName) }
 // is in it is the caller's to check; it is nil where there is nothing that can be
 // one.
 func (c *Certificate) OCSP() (der []byte, timestamp string, err error) {
-	dir, err := c.folder()
-	if missing(err) {
-		return nil, "", nil
-	}
-	if err != nil {
+	dir, err := c.folderIfAny()
+	if err != nil || dir == nil {
 		return nil, "", err
 	}
 	defer dir.Close()
@@ -88,9 +84,9 @@ func (c *Certificate) pruneOCSP(dir *os.Root) {
 			ids = append(ids, id)
 		}
 	}
-	slices.SortFunc(ids, func(a, b string) int { return cmp.Compare(number(b), number(a)) })
+	slices.SortFunc(ids, byNumber)
 	shown, _ := dir.Readlink(ocspName)
-	for _, id := range ids[min(len(ids), c.store.keep()):] {
+	for _, id := range ids[:max(len(ids)-c.store.keep(), 0)] {
 		if name := flat(ocspName, id); name != shown {
 			_ = dir.Remove(name)
 		}

@@ -81,11 +81,8 @@ func (c *Certificate) readPending(pending *os.Root, name string, max int64) ([]b
 
 // openPending returns nil where there is no such directory.
 func (c *Certificate) openPending() (dir, pending *os.Root, err error) {
-	dir, err = c.folder()
-	if missing(err) {
-		return nil, nil, nil
-	}
-	if err != nil {
+	dir, err = c.folderIfAny()
+	if err != nil || dir == nil {
 		return nil, nil, err
 	}
 	pending, err = atomicfile.Subdir(dir, pendingName)
@@ -187,7 +184,7 @@ func (c *Certificate) DropPending() error {
 	defer pending.Close()
 	// The order first: without it the rest counts as nothing.
 	for _, name := range []string{orderName, keyName, csrName} {
-		if err := pending.Remove(name); err != nil && !missing(err) {
+		if err := removeName(pending, name); err != nil {
 			return fileError(c.file(pendingName, name), err)
 		}
 		if name == orderName {

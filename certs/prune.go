@@ -16,11 +16,8 @@ import (
 // runs left. The last Keep stay, whatever the stable names show, and the version
 // that is owed ("": none). Files of dehydrated's and of others are let alone.
 func (c *Certificate) Prune(owed string) error {
-	dir, err := c.folder()
-	if missing(err) {
-		return nil
-	}
-	if err != nil {
+	dir, err := c.folderIfAny()
+	if err != nil || dir == nil {
 		return err
 	}
 	defer dir.Close()
@@ -79,11 +76,11 @@ func listVersions(versions *os.Root) ([]string, error) {
 			ids = append(ids, name)
 		}
 	}
-	slices.SortFunc(ids, func(a, b string) int {
-		return cmp.Compare(number(a), number(b))
-	})
+	slices.SortFunc(ids, byNumber)
 	return ids, nil
 }
+
+func byNumber(a, b string) int { return cmp.Compare(number(a), number(b)) }
 
 func number(id string) int64 {
 	n, _ := strconv.ParseInt(id, 10, 64)
@@ -118,7 +115,7 @@ func removeVersion(dir, versions *os.Root, id string) error {
 		if !sameFile(dir, versionsName+"/"+id+"/"+name, flat(name, id)) {
 			continue
 		}
-		if err := dir.Remove(flat(name, id)); err != nil && !missing(err) {
+		if err := removeName(dir, flat(name, id)); err != nil {
 			return err
 		}
 	}
@@ -137,7 +134,7 @@ func removeSet(versions *os.Root, name string) error {
 	}
 	defer set.Close()
 	for _, file := range append(fileNames(), certName+revokedSuffix) { // dehydrated's mark
-		if err := set.Remove(file); err != nil && !missing(err) {
+		if err := removeName(set, file); err != nil {
 			return err
 		}
 	}

@@ -2,9 +2,7 @@ package certs
 
 import (
 	"crypto"
-	"errors"
 	"fmt"
-	"io/fs"
 
 	"arid/internal/atomicfile"
 	"arid/keys"
@@ -15,11 +13,8 @@ const rollName = "privkey.roll.pem"
 
 // Roll is the key that lies ready for the next certificate; nil if there is none.
 func (c *Certificate) Roll() (crypto.Signer, error) {
-	dir, err := c.folder()
-	if missing(err) {
-		return nil, nil
-	}
-	if err != nil {
+	dir, err := c.folderIfAny()
+	if err != nil || dir == nil {
 		return nil, err
 	}
 	defer dir.Close()
@@ -53,16 +48,10 @@ func (c *Certificate) SaveRoll(key crypto.Signer) error {
 
 // DropRoll takes it away.
 func (c *Certificate) DropRoll() error {
-	dir, err := c.folder()
-	if missing(err) {
-		return nil
-	}
-	if err != nil {
+	dir, err := c.folderIfAny()
+	if err != nil || dir == nil {
 		return err
 	}
 	defer dir.Close()
-	if err := dir.Remove(rollName); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fileError(c.file(rollName), err)
-	}
-	return nil
+	return fileError(c.file(rollName), removeName(dir, rollName))
 }

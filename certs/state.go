@@ -95,12 +95,12 @@ func (e *StateWarning) Unwrap() error { return e.Err }
 // without a State.
 func (c *Certificate) State() (*State, error) {
 	empty := &State{Schema: schema}
-	dir, err := c.folder()
-	if missing(err) {
-		return empty, nil
-	}
-	if err != nil {
+	dir, err := c.folderIfAny()
+	switch {
+	case err != nil:
 		return nil, err
+	case dir == nil:
+		return empty, nil
 	}
 	defer dir.Close()
 	text, err := atomicfile.ReadIn(dir, stateName, statefile.Max)

@@ -181,6 +181,15 @@ func (c *Certificate) folder() (*os.Root, error) {
 	return atomicfile.Subdir(tree, c.Alias)
 }
 
+// folderIfAny is folder, nil where there is none.
+func (c *Certificate) folderIfAny() (*os.Root, error) {
+	dir, err := c.folder()
+	if missing(err) {
+		return nil, nil
+	}
+	return dir, err
+}
+
 // flat is the name that a version's file has in the folder, as dehydrated names
 // it: cert-1795000000.pem.
 func flat(name, id string) string {

@@ -69,12 +69,12 @@ func (c *Certificate) show(dir *os.Root, v *Version, paths Paths) error {
 // instant: dehydrated's links to flat files, regular files and a real directory
 // `live` of a restored copy, or any mixture that an interrupted run left.
 func (c *Certificate) takeOver(dir *os.Root, next string) error {
-	names, err := c.shownNames(dir)
+	names, err := c.shownNames()
 	if err != nil {
 		return err
 	}
 	old := liveVersion(dir)
-	if old == "" || !c.shows(dir, old, names) {
+	if old == "" || !c.shows(old, names) {
 		live, err := dir.Lstat(liveName)
 		isDir := err == nil && live.IsDir()
 		if len(names) == 0 && !isDir {
@@ -104,7 +104,7 @@ func (c *Certificate) takeOver(dir *os.Root, next string) error {
 }
 
 // shownNames are the stable names that show a file.
-func (c *Certificate) shownNames(dir *os.Root) ([]string, error) {
+func (c *Certificate) shownNames() ([]string, error) {
 	var names []string
 	for _, name := range fileNames() {
 		info, err := os.Stat(c.file(name))
@@ -121,7 +121,7 @@ func (c *Certificate) shownNames(dir *os.Root) ([]string, error) {
 }
 
 // shows tells whether the stable names show the files of a version and no others.
-func (c *Certificate) shows(dir *os.Root, id string, names []string) bool {
+func (c *Certificate) shows(id string, names []string) bool {
 	for _, name := range names {
 		own, err := os.Stat(c.file(versionsName, id, name))
 		if err != nil {

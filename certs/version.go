@@ -1,7 +1,6 @@
 package certs
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/rand"
 	"crypto/x509"
@@ -287,12 +286,10 @@ func (c *Certificate) flatten(dir *os.Root, id string, put func(dir *os.Root, fr
 // linkOrCopy makes a hard link; where the file system has none, a copy.
 func linkOrCopy(dir *os.Root, from, to string) error {
 	err := dir.Link(from, to)
-	// vfat and exFAT say EPERM.
-	if err == nil || !errors.Is(err, syscall.EPERM) && !errors.Is(err, errors.ErrUnsupported) &&
-		!errors.Is(err, syscall.EXDEV) && !errors.Is(err, syscall.EMLINK) {
-		return err
+	if noLink(err) || errors.Is(err, syscall.EXDEV) {
+		return copyFile(dir, from, to)
 	}
-	return copyFile(dir, from, to)
+	return err
 }
 
 func copyFile(dir *os.Root, from, to string) error {
@@ -320,16 +317,4 @@ func copyTo(dir *os.Root, path string, data []byte, like *atomicfile.Attributes)
 }
 
 // sameFile tells whether two names in dir are one file, or a file and its copy.
-func sameFile(dir *os.Root, a, b string) bool {
-	infoA, errA := dir.Lstat(a)
-	infoB, errB := dir.Lstat(b)
-	if errA != nil || errB != nil || !infoA.Mode().IsRegular() || !infoB.Mode().IsRegular() {
-		return false
-	}
-	if os.SameFile(infoA, infoB) {
-		return true
-	}
-	dataA, errA := atomicfile.ReadIn(dir, a, maxPEM)
-	dataB, errB := atomicfile.ReadIn(dir, b, maxPEM)
-	return errA == nil && errB == nil && bytes.Equal(dataA, dataB)
-}
+func sameFile(dir *os.Root, a, b string) bool { return isThere(dir, a, dir, b) }
