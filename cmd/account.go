@@ -65,16 +65,9 @@ func (a *app) withAccount(ctx context.Context, do func(context.Context, *ca, *ac
 	if err != nil {
 		return err
 	}
-	wait, err := a.settings.Duration("LOCK_WAIT")
-	if err != nil {
-		return err
-	}
-	ctx, cancel, err := a.deadline(ctx)
-	if err != nil {
-		return err
-	}
+	ctx, cancel := a.deadline(ctx)
 	defer cancel()
-	known, err := authority.store.Find(ctx, authority.client, wait)
+	known, err := authority.store.Find(ctx, authority.client, a.settings.Duration("LOCK_WAIT"))
 	if err != nil {
 		return err
 	}
@@ -216,17 +209,11 @@ func (a *app) rollover(ctx context.Context, key crypto.Signer) error {
 		return &usageError{what: fmt.Sprintf("the account key %q is outside the tree, and none is made there", authority.store.KeyFile),
 			hint: "--new-key FILE names the other one"}
 	}
-	r := account.Rollover{Key: key, Now: time.Now()}
+	r := account.Rollover{Key: key, Now: time.Now(), LockWait: a.settings.Duration("LOCK_WAIT")}
 	if r.Algo, err = a.accountAlgo(); err != nil {
 		return err
 	}
-	if r.LockWait, err = a.settings.Duration("LOCK_WAIT"); err != nil {
-		return err
-	}
-	ctx, cancel, err := a.deadline(ctx)
-	if err != nil {
-		return err
-	}
+	ctx, cancel := a.deadline(ctx)
 	defer cancel()
 	rolled, err := authority.store.Rollover(ctx, authority.client, r)
 	if err != nil {

@@ -162,12 +162,10 @@ func (f *registrationFlags) settings() map[string]string {
 func (a *app) registration(f *registrationFlags) (account.Registration, error) {
 	r := account.Registration{
 		AcceptTerms: f.acceptTerms,
+		LockWait:    a.settings.Duration("LOCK_WAIT"),
 		Contact:     strings.FieldsFunc(a.settings.Value("CONTACT_EMAIL"), func(r rune) bool { return r == ' ' || r == ',' }),
 	}
 	var err error
-	if r.LockWait, err = a.settings.Duration("LOCK_WAIT"); err != nil {
-		return r, err
-	}
 	if r.Algo, err = a.accountAlgo(); err != nil {
 		return r, err
 	}
@@ -177,11 +175,7 @@ func (a *app) registration(f *registrationFlags) (account.Registration, error) {
 
 // accountAlgo is the type of a new account key.
 func (a *app) accountAlgo() (keys.Algo, error) {
-	size, err := a.settings.Int("ACCOUNT_KEYSIZE")
-	if err != nil {
-		return "", err
-	}
-	algo, err := keys.ParseAlgo(a.settings.Value("ACCOUNT_KEY_ALGO"), size)
+	algo, err := keys.ParseAlgo(a.settings.Value("ACCOUNT_KEY_ALGO"), a.settings.Int("ACCOUNT_KEYSIZE"))
 	if err != nil {
 		return "", a.settings.Wrong("ACCOUNT_KEY_ALGO", err)
 	}
@@ -219,11 +213,7 @@ func (a *app) eab(hmacFile string) (*acme.EAB, error) {
 }
 
 // deadline bounds all talking to the CA by TIMEOUT.
-func (a *app) deadline(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	timeout, err := a.settings.Duration("TIMEOUT")
-	if err != nil {
-		return nil, nil, err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, &acme.TemporaryError{What: fmt.Sprintf("the CA took longer than %s (--timeout)", timeout)})
-	return ctx, cancel, nil
+func (a *app) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	timeout := a.settings.Duration("TIMEOUT")
+	return context.WithTimeoutCause(ctx, timeout, &acme.TemporaryError{What: fmt.Sprintf("the CA took longer than %s (--timeout)", timeout)})
 }

@@ -164,10 +164,7 @@ func (a *app) onDisk(file string) ([]diskCertificate, error) {
 		}
 		return []diskCertificate{{path: a.abs(file), chain: chain}}, nil
 	}
-	store, err := a.store()
-	if err != nil {
-		return nil, err
-	}
+	store := a.store()
 	shown, err := liveOnes(store)
 	if err != nil {
 		return nil, err

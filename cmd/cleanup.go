@@ -70,10 +70,7 @@ func (a *app) cleanup(ctx context.Context, f *cleanupFlags) error {
 // cleanUp puts superseded files away, and tells each. Its error may have several
 // in it.
 func (a *app) cleanUp(ctx context.Context, remove bool, tell func(file string)) error {
-	store, err := a.store()
-	if err != nil {
-		return err
-	}
+	store := a.store()
 	return store.Cleanup(ctx, certs.CleanupOptions{
 		Archive: a.archive(remove),
 		Tell:    func(dir, file string) { tell(dir + "/" + file) },
@@ -98,10 +95,7 @@ func (a *app) archive(remove bool) string {
 
 // forget takes one certificate away.
 func (a *app) forget(ctx context.Context, f *cleanupFlags) error {
-	store, err := a.store()
-	if err != nil {
-		return err
-	}
+	store := a.store()
 	c, err := store.Certificate(f.forget)
 	if err != nil {
 		return &inputError{"--forget", err}

@@ -24,11 +24,7 @@ func (a *app) lockDehydrated(ctx context.Context, l *dehydratedLine) (unlock fun
 	if file == "" {
 		return func() {}, nil
 	}
-	wait, err := a.settings.Duration("LOCK_WAIT")
-	if err != nil {
-		return nil, err
-	}
-	unlock, stale, err := certs.LockFile(ctx, a.abs(file), wait)
+	unlock, stale, err := certs.LockFile(ctx, a.abs(file), a.settings.Duration("LOCK_WAIT"))
 	switch {
 	case is[*certs.ForeignLockError](err) || is[*atomicfile.LockedError](err):
 		return nil, &lockPresentError{file, err}
@@ -94,12 +90,8 @@ func (a *app) openDehydratedCA(ctx context.Context) (*ca, error) {
 	if err != nil {
 		return nil, err
 	}
-	wait, err := a.settings.Duration("LOCK_WAIT")
-	if err != nil {
-		return nil, err
-	}
 	store := account.Store{Dir: a.path("ACCOUNTDIR"), CA: url, KeyFile: a.path("ACCOUNT_KEY"), Base: a.path("BASEDIR")}
-	done, err := store.Adopt(ctx, a.settings.OldCA(url), wait)
+	done, err := store.Adopt(ctx, a.settings.OldCA(url), a.settings.Duration("LOCK_WAIT"))
 	for _, what := range done {
 		_ = a.report.Out("! " + what + "\n")
 	}
@@ -119,10 +111,7 @@ func (a *app) dehydratedAccount(ctx context.Context, l *dehydratedLine) (*ca, *a
 	if authority.store.KeyFile != "" {
 		a.progress(l, "Using private key %s instead of account key", a.settings.Value("ACCOUNT_KEY"))
 	}
-	ctx, cancel, err := a.deadline(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
+	ctx, cancel := a.deadline(ctx)
 	defer cancel()
 	known, err := authority.store.Open()
 	if err != nil {
@@ -222,10 +211,7 @@ func (a *app) dehydratedContacts(ctx context.Context, l *dehydratedLine) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel, err := a.deadline(ctx)
-	if err != nil {
-		return err
-	}
+	ctx, cancel := a.deadline(ctx)
 	defer cancel()
 	a.progress(l, "+ Updating registration url: %s contact information...", known.URL)
 	update, err := authority.store.Update(ctx, authority.client, account.Change{Contact: append([]string{}, registration.Contact...)}, time.Now())
@@ -250,10 +236,7 @@ func (a *app) dehydratedDeactivate(ctx context.Context, l *dehydratedLine) error
 	if err != nil {
 		return err
 	}
-	ctx, cancel, err := a.deadline(ctx)
-	if err != nil {
-		return err
-	}
+	ctx, cancel := a.deadline(ctx)
 	defer cancel()
 	a.progress(l, "Deactivating account %s", known.URL)
 	if err := authority.store.Deactivate(ctx, authority.client); err != nil {
@@ -269,10 +252,7 @@ func (a *app) dehydratedTerms(ctx context.Context, l *dehydratedLine) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel, err := a.deadline(ctx)
-	if err != nil {
-		return err
-	}
+	ctx, cancel := a.deadline(ctx)
 	defer cancel()
 	directory, err := authority.client.Directory(ctx)
 	if err != nil {
@@ -346,10 +326,7 @@ func (a *app) askDehydratedRevocation(ctx context.Context, l *dehydratedLine, fi
 				return err
 			}
 			a.progress(l, "Using private key %s of the certificate", a.settings.Value("ACCOUNT_KEY"))
-			ctx, cancel, err := a.deadline(ctx)
-			if err != nil {
-				return err
-			}
+			ctx, cancel := a.deadline(ctx)
 			defer cancel()
 			a.progress(l, "Revoking %s", file)
 			return a.revoked(ctx, l, authority.client.Revoke(ctx, leaf, -1, key))
@@ -359,10 +336,7 @@ func (a *app) askDehydratedRevocation(ctx context.Context, l *dehydratedLine, fi
 	if err != nil {
 		return err
 	}
-	ctx, cancel, err := a.deadline(ctx)
-	if err != nil {
-		return err
-	}
+	ctx, cancel := a.deadline(ctx)
 	defer cancel()
 	a.progress(l, "Revoking %s", file)
 	return a.revoked(ctx, l, authority.store.Lost(authority.client.Revoke(ctx, leaf, -1, nil)))
@@ -380,10 +354,7 @@ func (a *app) revoked(ctx context.Context, l *dehydratedLine, err error) error {
 
 // renameRevoked does on disk what dehydrated does, and remembers it where arid looks.
 func (a *app) renameRevoked(ctx context.Context, file string, leaf *x509.Certificate) (renamed string, err error) {
-	store, err := a.store()
-	if err != nil {
-		return "", err
-	}
+	store := a.store()
 	file = a.abs(file)
 	var certificate *certs.Certificate
 	if folder := filepath.Dir(file); filepath.Dir(folder) == filepath.Clean(a.abs(store.Dir)) {

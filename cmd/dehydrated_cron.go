@@ -151,12 +151,8 @@ func (a *app) dehydratedCertificate(ctx context.Context, l *dehydratedLine, auth
 	if err != nil {
 		return err
 	}
-	p, err := mine.store()
-	if err != nil {
-		return err
-	}
 	r.Names, r.Words, r.Now = line.Names, line.Words, time.Now()
-	if r.Certificate, err = p.Certificate(line.Alias); err != nil {
+	if r.Certificate, err = mine.store().Certificate(line.Alias); err != nil {
 		return err
 	}
 	l.env = certificateEnv(line, own)
@@ -199,13 +195,8 @@ func (a *app) dehydratedRequest(l *dehydratedLine, authority *ca) (*issue.Reques
 	r := p.common
 	r.Dehydrated, r.HookUnchanged, r.DNSWait, r.Prober = true, true, 0, nil
 	r.Revalidate = l.forceValidation
-	for name, limit := range map[string]*time.Duration{"VALIDATION_TIMEOUT": &r.ValidationTimeout, "ORDER_TIMEOUT": &r.OrderTimeout} {
-		seconds, err := a.settings.Int(name)
-		if err != nil {
-			return nil, err
-		}
-		*limit = time.Duration(seconds) * time.Second
-	}
+	r.ValidationTimeout = time.Duration(a.settings.Int("VALIDATION_TIMEOUT")) * time.Second
+	r.OrderTimeout = time.Duration(a.settings.Int("ORDER_TIMEOUT")) * time.Second
 	if r.Hooks, err = a.dehydratedHooks(l); err != nil {
 		return nil, err
 	}

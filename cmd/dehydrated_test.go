@@ -411,6 +411,7 @@ func TestDehydratedStatusAndConfig(t *testing.T) {
 		{"BASEDIR=/nowhere", "-e", 1, "ERROR: BASEDIR does not exist: /nowhere\n"},
 		{"echo x; (", "-e", 1, "ERROR: "},
 		{"HOOK_CHAIN=maybe", "-e", 0, "# WARNING: "},
+		{"HOOK_TIMEOUT=soon", "-e", 1, "ERROR: "},
 		{"CA=buypass", "-e", 1, "ERROR: "},
 		{"", "-f nowhere -e", 1, "ERROR: Specified config file doesn't exist"},
 	} {

@@ -95,10 +95,7 @@ func (a *app) dnsWait(ctx context.Context, records []dns.Record) error {
 	if err != nil {
 		return err
 	}
-	limit, err := a.settings.Duration("DNS_WAIT")
-	if err != nil {
-		return err
-	}
+	limit := a.settings.Duration("DNS_WAIT")
 	if limit == 0 {
 		err = c.See(ctx, records)
 	} else {
@@ -202,11 +199,7 @@ func (a *app) updater() (*dns.Updater, error) {
 			return nil, a.settings.Wrong("DNS_ZONE", err)
 		}
 	}
-	seconds, err := a.settings.Int("DNS_TTL")
-	if err != nil {
-		return nil, err
-	}
-	u.TTL = max(time.Duration(seconds)*time.Second, 1) // not 0, which is the default
+	u.TTL = max(time.Duration(a.settings.Int("DNS_TTL"))*time.Second, 1) // not 0, which is the default
 	u.Key, err = a.dnsKey()
 	return u, err
 }

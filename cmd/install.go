@@ -344,10 +344,7 @@ type item struct {
 // gather reads every certificate once, so that a switch in the meantime cannot mix
 // two of them, and makes all files.
 func (d *deployment) gather(words []string, wishes []wish) error {
-	store, err := d.store()
-	if err != nil {
-		return err
-	}
+	store := d.store()
 	var done []string
 	for _, word := range words {
 		certificate, live, err := findLive(store, word)
@@ -533,10 +530,6 @@ func (d *deployment) reload(ctx context.Context) (first error) {
 
 // command runs a line of the user's, which finds in its environment what is new.
 func (d *deployment) command(ctx context.Context, what, line string, as *foundUser) error {
-	timeout, err := d.settings.Duration("HOOK_TIMEOUT")
-	if err != nil {
-		return err
-	}
 	var names, files []string
 	for _, i := range d.changed() {
 		if !slices.Contains(names, i.certificate.Alias) {
@@ -556,7 +549,7 @@ func (d *deployment) command(ctx context.Context, what, line string, as *foundUs
 	d.report.Clear() // the screen is the command's now
 	runner := &hooks.Runner{
 		Env: d.settings.HookEnv(), Stdout: d.Stderr, Stderr: d.Stderr,
-		Timeout: timeout, Group: !hooks.ControllingTerminal(), Turn: d.turn,
+		Timeout: d.settings.Duration("HOOK_TIMEOUT"), Group: !hooks.ControllingTerminal(), Turn: d.turn,
 	}
 	return runner.RunLine(ctx, l)
 }

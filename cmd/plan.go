@@ -93,8 +93,8 @@ func (a *app) plan(f *orderFlags, authority *ca) (*plan, error) {
 	if f.listening != nil {
 		f.listening.fill(r)
 	}
-	p.store, err = a.store()
-	return p, err
+	p.store = a.store()
+	return p, nil
 }
 
 // request is for one certificate with these names. It refuses names that cannot
@@ -157,18 +157,8 @@ func (a *app) timing(r *issue.Request, notAfter string) (err error) {
 	if r.Policy, err = renew.ParsePolicy(a.settings.Value("RENEW_DAYS")); err != nil {
 		return a.settings.Wrong("RENEW_DAYS", err)
 	}
-	if r.Timeout, err = a.settings.Duration("TIMEOUT"); err != nil {
-		return err
-	}
-	if r.LockWait, err = a.settings.Duration("LOCK_WAIT"); err != nil {
-		return err
-	}
-	if r.DNSWait, err = a.settings.Duration("DNS_WAIT"); err != nil {
-		return err
-	}
-	if r.OCSPDays, err = a.settings.Int("OCSP_DAYS"); err != nil {
-		return err
-	}
+	r.Timeout, r.LockWait = a.settings.Duration("TIMEOUT"), a.settings.Duration("LOCK_WAIT")
+	r.DNSWait, r.OCSPDays = a.settings.Duration("DNS_WAIT"), a.settings.Int("OCSP_DAYS")
 	if notAfter != "" {
 		if r.NotAfter, err = time.Parse(time.RFC3339, notAfter); err != nil {
 			return &usageError{what: fmt.Sprintf("--not-after: %q is no time like 2026-01-31T12:00:00Z", notAfter)}
@@ -181,12 +171,8 @@ func (a *app) timing(r *issue.Request, notAfter string) (err error) {
 }
 
 // key fills in what the key and the CSR are made of.
-func (a *app) key(r *issue.Request) error {
-	size, err := a.settings.Int("KEYSIZE")
-	if err != nil {
-		return err
-	}
-	if r.Algo, err = keys.ParseAlgo(a.settings.Value("KEY_ALGO"), size); err != nil {
+func (a *app) key(r *issue.Request) (err error) {
+	if r.Algo, err = keys.ParseAlgo(a.settings.Value("KEY_ALGO"), a.settings.Int("KEYSIZE")); err != nil {
 		return a.settings.Wrong("KEY_ALGO", err)
 	}
 	r.ReuseKey, r.Rollover = !a.settings.Bool("PRIVATE_KEY_RENEW"), a.settings.Bool("PRIVATE_KEY_ROLLOVER")
@@ -217,22 +203,19 @@ func (a *app) validation(r *issue.Request) (err error) {
 // hooks makes the runner of the user's program.
 func (a *app) hooks() (*hooks.Runner, error) {
 	program := a.settings.Value("HOOK")
-	timeout, err := a.settings.Duration("HOOK_TIMEOUT")
-	if err != nil {
-		return nil, err
-	}
 	r := &hooks.Runner{
 		Env:     a.settings.HookEnv(),
 		Stdin:   a.Stdin,
 		Stdout:  a.Stderr,
 		Stderr:  a.Stderr,
-		Timeout: timeout,
+		Timeout: a.settings.Duration("HOOK_TIMEOUT"),
 		Group:   !hooks.ControllingTerminal(),
 		Turn:    a.turn,
 	}
 	if a.trace != nil {
 		r.Trace = a.trace.hook
 	}
+	var err error
 	switch {
 	case program == "":
 	case a.settings.HookFunction():
@@ -264,20 +247,12 @@ func (p *plan) certificate(alias string, words, names []string) (*certs.Certific
 }
 
 // store is the certificate tree of the settings.
-func (a *app) store() (*certs.Store, error) {
-	keep, err := a.settings.Int("KEEP_VERSIONS")
-	if err != nil {
-		return nil, err
+func (a *app) store() *certs.Store {
+	mode, _ := strconv.ParseUint(a.settings.Value("KEY_MODE"), 8, 9) // checked; "" is not set
+	return &certs.Store{
+		Dir: a.path("CERTDIR"), Keep: a.settings.Int("KEEP_VERSIONS"),
+		KeyMode: fs.FileMode(mode), KeyGroup: a.settings.Value("KEY_GROUP"),
 	}
-	s := &certs.Store{Dir: a.path("CERTDIR"), Keep: keep, KeyGroup: a.settings.Value("KEY_GROUP")}
-	if text := a.settings.Value("KEY_MODE"); text != "" {
-		mode, err := strconv.ParseUint(text, 8, 9) // nine bits: rwxrwxrwx
-		if err != nil {
-			return nil, a.settings.Wrong("KEY_MODE", fmt.Errorf("%q is no mode like 0640", text))
-		}
-		s.KeyMode = fs.FileMode(mode)
-	}
-	return s, nil
 }
 
 // subjectField begins a part of CSR_SUBJECT. A comma or slash with no such word

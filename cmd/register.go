@@ -40,10 +40,7 @@ func (a *app) register(ctx context.Context, f *registrationFlags) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel, err := a.deadline(ctx)
-	if err != nil {
-		return err
-	}
+	ctx, cancel := a.deadline(ctx)
 	defer cancel()
 	made, created, err := authority.store.Ensure(ctx, authority.client, registration)
 	if err != nil {

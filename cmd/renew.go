@@ -320,13 +320,9 @@ func (w *walk) lines(ctx context.Context, lines []config.Line) error {
 	if w.flags.dryRun {
 		return w.dryRun(ctx, lines)
 	}
-	atOnce, err := w.parallel(lines)
-	if err != nil {
-		return err
-	}
 	w.board = w.report.Board(len(lines))
 	var workers sync.WaitGroup
-	free := make(chan struct{}, atOnce)
+	free := make(chan struct{}, w.parallel(lines))
 	for i := range lines {
 		line := &lines[i]
 		select {
@@ -380,16 +376,16 @@ func (w *walk) tellLine(alias string, e issue.Event) {
 
 // parallel is how many certificates are worked on at once. Hooks that write TXT
 // records were made for one at a time.
-func (w *walk) parallel(lines []config.Line) (int, error) {
+func (w *walk) parallel(lines []config.Line) int {
 	if w.settings.Value("PARALLEL") != "" {
 		return w.settings.Int("PARALLEL")
 	}
 	types := w.common.common.Types
 	byHook := func(l config.Line) bool { return types.Uses(challenge.DNS01, l.Names) }
 	if !w.settings.Bool("DNS_UPDATE") && slices.ContainsFunc(lines, byHook) {
-		return 1, nil
+		return 1
 	}
-	return defaultParallel, nil
+	return defaultParallel
 }
 
 const defaultParallel = 8

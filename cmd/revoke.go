@@ -74,10 +74,7 @@ func (a *app) revoke(c *cobra.Command, f *revokeFlags, what string) error {
 	if err := a.load(c, "revoke", nil); err != nil {
 		return err
 	}
-	store, err := a.store()
-	if err != nil {
-		return err
-	}
+	store := a.store()
 	leaf, certificate, err := a.toRevoke(store, what)
 	if err != nil {
 		return err
@@ -166,17 +163,10 @@ func (a *app) askRevocation(ctx context.Context, leaf *x509.Certificate, reason 
 	if err != nil {
 		return false, err
 	}
-	ctx, cancel, err := a.deadline(ctx)
-	if err != nil {
-		return false, err
-	}
+	ctx, cancel := a.deadline(ctx)
 	defer cancel()
 	if key == nil {
-		wait, err := a.settings.Duration("LOCK_WAIT")
-		if err != nil {
-			return false, err
-		}
-		if _, err := authority.store.Find(ctx, authority.client, wait); is[*account.NoneError](err) {
+		if _, err := authority.store.Find(ctx, authority.client, a.settings.Duration("LOCK_WAIT")); is[*account.NoneError](err) {
 			return false, &config.Error{What: fmt.Sprintf("there is no account at %q to sign with (--key FILE signs with the certificate's own key)", authority.url)}
 		} else if err != nil {
 			return false, err

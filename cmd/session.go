@@ -60,11 +60,7 @@ func (s *session) lock(ctx context.Context) error {
 	if s.noLock || !dehydrated && !s.settings.Set("LOCKFILE") {
 		return nil
 	}
-	wait, err := s.settings.Duration("LOCK_WAIT")
-	if err != nil {
-		return err
-	}
-	unlock, stale, err := certs.LockFile(ctx, s.path("LOCKFILE"), wait)
+	unlock, stale, err := certs.LockFile(ctx, s.path("LOCKFILE"), s.settings.Duration("LOCK_WAIT"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // no BASEDIR, no dehydrated
 	}

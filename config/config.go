@@ -391,22 +391,17 @@ func (s *Settings) at(name string) value {
 // Bool tells whether the value is yes.
 func (s *Settings) Bool(name string) bool { return s.Value(name) == "yes" }
 
-// Int returns the value as a number. It was checked by Load.
-func (s *Settings) Int(name string) (int, error) {
-	n, err := strconv.Atoi(s.Value(name))
-	if err != nil {
-		return 0, s.wrong(name, s.at(name), "not a number")
-	}
-	return n, nil
+// Int returns the value as a number. Load has checked it; 0 is what it finds wrong.
+func (s *Settings) Int(name string) int {
+	n, _ := strconv.Atoi(s.Value(name))
+	return n
 }
 
-// Duration returns the value as a duration. It was checked by Load.
-func (s *Settings) Duration(name string) (time.Duration, error) {
-	d, err := parseDuration(s.Value(name))
-	if err != nil {
-		return 0, s.wrong(name, s.at(name), err.Error())
-	}
-	return d, nil
+// Duration returns the value as a duration. Load has checked it; 0 is what it finds
+// wrong.
+func (s *Settings) Duration(name string) time.Duration {
+	d, _ := parseDuration(s.Value(name))
+	return d
 }
 
 // CAURL resolves the CA in force; its error says where the value came from.

@@ -70,10 +70,10 @@ func TestDefaultsWithoutConfig(t *testing.T) {
 			if s.File() != "" || len(s.Warnings()) > 0 || s.Bool("HOOK_CHAIN") || !s.Bool("PRIVATE_KEY_RENEW") || s.HookFunction() {
 				t.Error("not the defaults", s.File(), s.Warnings())
 			}
-			if d, err := s.Duration("HOOK_TIMEOUT"); d != time.Hour || err != nil {
+			if d := s.Duration("HOOK_TIMEOUT"); d != time.Hour {
 				t.Error(d, err)
 			}
-			if n, err := s.Int("KEEP_VERSIONS"); n != 3 || err != nil {
+			if n := s.Int("KEEP_VERSIONS"); n != 3 {
 				t.Error(n, err)
 			}
 		})
@@ -318,7 +318,7 @@ func TestUnknownSettings(t *testing.T) {
 	if got := s.Warnings(); !slices.Equal(got, want) {
 		t.Errorf("warnings\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if d, _ := s.Duration("HOOK_TIMEOUT"); d != time.Hour {
+	if d := s.Duration("HOOK_TIMEOUT"); d != time.Hour {
 		t.Error("ARID_HOOK_TIMEOUT was read")
 	}
 	s = mustLoad(t, Options{File: "viabash", Dir: dir})
