@@ -76,7 +76,7 @@ func (m *Memory) read() (*statefile.File, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return &statefile.File{}, nil
 	}
-	if errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) || atomicfile.Scarce(err) {
 		return nil, err
 	}
 	var known memory
@@ -135,13 +135,17 @@ func (m *Memory) Directory(now time.Time) []byte {
 	return d.Document
 }
 
+// maxDirectory is more than CAs' directories have; as it is indented, a larger one
+// could make the file too large to be read.
+const maxDirectory = 8 << 10
+
 // SaveDirectory remembers a directory that was fetched in this run, once.
 func (m *Memory) SaveDirectory(document []byte, now time.Time) error {
 	m.mu.Lock()
 	done := m.saved
 	m.saved = true
 	m.mu.Unlock()
-	if done || !json.Valid(document) {
+	if done || len(document) > maxDirectory || !json.Valid(document) {
 		return nil
 	}
 	return m.change(func(known *memory) {

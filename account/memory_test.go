@@ -110,3 +110,30 @@ func TestMemoryIsNeverInTheWay(t *testing.T) {
 		t.Error("it is not remembered in the run itself")
 	}
 }
+
+// A CA's directory is the CA's: what is remembered of it must stay readable.
+func TestHugeDirectoryIsNotRemembered(t *testing.T) {
+	for name, document := range map[string]string{
+		"long":   `{"x":[` + strings.Repeat("1,", 400_000) + `1]}`,
+		"nested": `{"x":` + strings.Repeat("[", 60) + strings.Repeat("1,", 3_900) + "1" + strings.Repeat("]", 60) + "}",
+	} {
+		s := &Store{Dir: t.TempDir(), CA: "https://ca.example/dir"}
+		if err := s.makeFolder(); err != nil {
+			t.Fatal(err)
+		}
+		m := memoryOf(t, s)
+		if err := m.Hold(noon, "busy"); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.SaveDirectory([]byte(document), noon); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		m = memoryOf(t, s)
+		if until, _ := m.Held(noon.Add(-time.Hour)); !until.Equal(noon) {
+			t.Errorf("%s: the hold is forgotten", name)
+		}
+		if info, err := os.Stat(s.inFolder(memoryName)); err != nil || info.Size() > 1<<20 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+}

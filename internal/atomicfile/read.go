@@ -25,6 +25,12 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("%q: has more than %d bytes", e.Path, e.Max)
 }
 
+// Scarce tells whether a file could not be opened or read because this process, or the
+// host, has run out of descriptors or memory: the file itself may be good.
+func Scarce(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+}
+
 // ReadFile reads a regular file of at most max bytes; links are followed. The
 // error is a *TooLargeError, or a *fs.PathError (with ErrNotRegular for what
 // might never end or never begin).

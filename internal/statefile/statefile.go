@@ -10,10 +10,15 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 )
 
 // Max is how many bytes a state file may have.
 const Max = 1 << 20
+
+// maxNesting is how deep objects and arrays may stand in each other: each level
+// indents all that is in it.
+const maxNesting = 80
 
 // File is a state file as it was read; the zero File is one that is not there.
 type File struct {
@@ -64,6 +69,9 @@ func (f *File) Write(v any) ([]byte, error) {
 	if err != nil || bytes.Equal(text, f.saved) {
 		return nil, err
 	}
+	if len(text) > Max {
+		return nil, fmt.Errorf("what is to be remembered has more than %d bytes", Max)
+	}
 	return text, nil
 }
 
@@ -97,7 +105,22 @@ func object(text []byte) (map[string]any, error) {
 	if members == nil || len(bytes.TrimSpace(text[d.InputOffset():])) > 0 {
 		return nil, errors.New("is not one JSON object")
 	}
+	if deep(members, maxNesting) {
+		return nil, fmt.Errorf("nested more than %d deep", maxNesting)
+	}
 	return members, nil
+}
+
+// deep tells whether there are more levels in it than that.
+func deep(value any, levels int) bool {
+	below := func(v any) bool { return deep(v, levels-1) }
+	switch v := value.(type) {
+	case map[string]any:
+		return levels == 0 || slices.ContainsFunc(slices.Collect(maps.Values(v)), below)
+	case []any:
+		return levels == 0 || slices.ContainsFunc(v, below)
+	}
+	return false
 }
 
 // overlay replaces members of an object, or removes those that are null now, and

@@ -2,6 +2,7 @@ package statefile
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 )
 
@@ -58,6 +59,23 @@ func TestDamaged(t *testing.T) {
 		if _, err := Parse([]byte(text), 1, &memory{}); err == nil {
 			t.Errorf("%q was understood", text)
 		}
+	}
+}
+
+// What was written would not be read again, and takes long to be made.
+func TestNeitherHugeNorDeep(t *testing.T) {
+	deep := `{"schema":1,"x":` + strings.Repeat(`{"a":`, 5000) + "1" + strings.Repeat("}", 5000) + "}"
+	if _, err := Parse([]byte(deep), 1, &memory{}); err == nil {
+		t.Error("5000 objects in each other were taken")
+	}
+	v := &memory{}
+	f, err := Parse([]byte(`{"schema":1,"x":[`+strings.Repeat("1,", Max/4)+`1]}`), 1, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Name = "a"
+	if text, err := f.Write(v); err == nil {
+		t.Errorf("%d bytes are to be written", len(text))
 	}
 }
 
