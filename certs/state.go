@@ -107,7 +107,7 @@ func (c *Certificate) State() (*State, error) {
 	switch {
 	case missing(err):
 		return empty, nil
-	case errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrPermission), atomicfile.Scarce(err): // there is nothing wrong with the file
 		return nil, fileError(c.file(stateName), err)
 	case err != nil:
 		return empty, &StateWarning{c.file(stateName), reason(err)}

@@ -258,3 +258,34 @@ func TestLockIsMadeWithTheFolderAndHeld(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A process that has no descriptor left has not lost what it remembers.
+func TestStateWithoutDescriptors(t *testing.T) {
+	c := newCertificate(t)
+	if err := c.SaveState(&State{Owed: &Owed{Version: "1795000000", Step: OwedDeploy}}); err != nil {
+		t.Fatal(err)
+	}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+	for free := range 4 {
+		next, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lower := syscall.Rlimit{Cur: uint64(next.Fd()) + uint64(free), Max: limit.Max}
+		next.Close()
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &lower); err != nil {
+			t.Fatal(err)
+		}
+		s, err := c.State()
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+		if err == nil && s.Owed == nil || err != nil && (s != nil || !errors.Is(err, syscall.EMFILE)) {
+			t.Errorf("with %d free: %+v, %v", free, s, err)
+		}
+	}
+}
