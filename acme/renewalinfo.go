@@ -53,7 +53,8 @@ func (c *Client) FetchRenewalInfo(ctx context.Context, id string) (*RenewalInfo,
 		return nil, err
 	}
 	info := &RenewalInfo{readTime(in.Window.Start), readTime(in.Window.End), in.Explanation, r.retryAfter}
-	if info.Start.IsZero() || !info.Start.Before(info.End) {
+	beyond := func(t time.Time) bool { return t.UTC().Year() < 1 || t.UTC().Year() > 9999 } // as a zone can make it
+	if info.Start.IsZero() || !info.Start.Before(info.End) || beyond(info.Start) || beyond(info.End) {
 		return nil, r.wrong("no good window from "+quote(in.Window.Start, 64)+" to "+quote(in.Window.End, 64), nil)
 	}
 	return info, nil

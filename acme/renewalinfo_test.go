@@ -45,7 +45,8 @@ func TestRenewalInfo(t *testing.T) {
 	}
 	_, err = c.FetchRenewalInfo(t.Context(), "AAAA.AAAA")
 	wantProblem(t, err, "malformed")
-	for _, window := range []any{nil, "x", map[string]string{}, map[string]string{"start": "2026-01-02T00:00:00Z", "end": "2026-01-01T00:00:00Z"}, map[string]string{"start": "\x1b", "end": "2026-01-01T00:00:00Z"}} {
+	for _, window := range []any{nil, "x", map[string]string{}, map[string]string{"start": "2026-01-02T00:00:00Z", "end": "2026-01-01T00:00:00Z"}, map[string]string{"start": "\x1b", "end": "2026-01-01T00:00:00Z"},
+		map[string]string{"start": "2026-01-01T00:00:00Z", "end": "9999-12-31T23:59:59-01:00"}, map[string]string{"start": "0000-01-01T00:00:00+01:00", "end": "2026-01-01T00:00:00Z"}} {
 		ca.Calm().Member(fakeca.RenewalInfo, "suggestedWindow", window)
 		_, err := c.FetchRenewalInfo(t.Context(), id)
 		wantProtocol(t, err, "")
