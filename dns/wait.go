@@ -78,6 +78,8 @@ func (e *UnseenError) Error() string {
 // String is one line: what is not seen, and where.
 func (u Unseen) String() string {
 	switch {
+	case u.Place == nil && u.Err == context.DeadlineExceeded:
+		return fmt.Sprintf("the name servers of %q were not found in time", u.Names[0])
 	case u.Err != nil:
 		return u.Err.Error()
 	case len(u.Lacking) > 0:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -243,7 +244,7 @@ func TestWaitEndsWithContext(t *testing.T) {
 		over, cancelOver := context.WithTimeout(bg, 0)
 		defer cancelOver()
 		var u *UnseenError
-		if err := w.client().Wait(over, []Record{{acme, "a"}}); !errors.As(err, &u) || u.OnlyUnreachable() || !errors.Is(err, context.DeadlineExceeded) {
+		if err := w.client().Wait(over, []Record{{acme, "a"}}); !errors.As(err, &u) || u.OnlyUnreachable() || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), strconv.Quote(acme)) {
 			t.Errorf("got %v", err)
 		}
 	})
