@@ -17,7 +17,6 @@ import (
 
 	"arid/certs"
 	"arid/config"
-	"arid/internal/atomicfile"
 	"arid/probe"
 	"arid/report"
 )
@@ -154,7 +153,7 @@ func (d *diskCertificate) String() string {
 // that are live.
 func (a *app) onDisk(file string) ([]diskCertificate, error) {
 	if file != "" {
-		data, err := atomicfile.ReadInput(a.abs(file), 1<<20)
+		data, err := a.readInput(a.abs(file), 1<<20)
 		if err != nil {
 			return nil, &inputError{"--cert", err}
 		}

@@ -21,7 +21,7 @@ const maxChain = 1 << 20
 // yet, it is empty, or it is no chain, which is worth a warning.
 func (a *app) readCurrent(file string) ([]*x509.Certificate, error) {
 	what := fmt.Sprintf("--current %q", file)
-	data, err := atomicfile.ReadInput(a.abs(file), maxChain)
+	data, err := a.readInput(a.abs(file), maxChain)
 	var large *atomicfile.TooLargeError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

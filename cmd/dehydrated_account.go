@@ -270,7 +270,7 @@ func (a *app) dehydratedRevoke(ctx context.Context, l *dehydratedLine) error {
 	if err != nil {
 		return err
 	}
-	data, err := atomicfile.ReadInput(a.abs(file), 1<<20)
+	data, err := a.readInput(a.abs(file), 1<<20)
 	if err != nil {
 		return &inputError{"certificate", err}
 	}

@@ -148,7 +148,7 @@ func (a *app) readCurrentFrom(fd int) ([]*x509.Certificate, error) {
 	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 		from = io.NewSectionReader(f, 0, maxChain+1)
 	}
-	data, err := io.ReadAll(io.LimitReader(from, maxChain+1))
+	data, err := unlessEnded(a.ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(from, maxChain+1)) })
 	if err != nil {
 		return nil, &inputError{what, err}
 	}

@@ -13,7 +13,6 @@ import (
 
 	"arid/config"
 	"arid/dns"
-	"arid/internal/atomicfile"
 )
 
 func (a *app) dnsCommand() *cobra.Command {
@@ -224,7 +223,7 @@ func (a *app) dnsKey() (*dns.Key, error) {
 }
 
 func (a *app) readDNSKey(file string) (*dns.Key, error) {
-	data, err := atomicfile.ReadInput(file, 64<<10)
+	data, err := a.readInput(file, 64<<10)
 	if err != nil {
 		return nil, &inputError{a.label("DNS_KEY_FILE"), err}
 	}

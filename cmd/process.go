@@ -51,7 +51,7 @@ func (e *SignalError) Error() string { return "ended by signal " + unix.SignalNa
 // Main runs one command line and returns its exit status. The context is ended
 // by a signal, with a *SignalError as cause.
 func Main(ctx context.Context, p *Process) int {
-	a := &app{Process: p, turn: make(chan struct{}, 1), umask: unix.Umask(0o077)}
+	a := &app{Process: p, ctx: ctx, turn: make(chan struct{}, 1), umask: unix.Umask(0o077)}
 	a.report = report.New(report.Options{Out: p.Stdout, Err: p.Stderr, Env: p.Env})
 	if words, program := p.dehydratedArgs(); words != nil {
 		return a.dehydrated(ctx, words, program)
@@ -67,6 +67,7 @@ func Main(ctx context.Context, p *Process) int {
 // app is one run of the program.
 type app struct {
 	*Process
+	ctx      context.Context // of Main
 	report   *report.Printer
 	settings *config.Settings
 
@@ -81,6 +82,31 @@ type app struct {
 	turn           chan struct{}       // one hook at a time
 	umask          int                 // the caller's, or the config's
 	unsaid         []string            // warnings that wait until something is done
+}
+
+// readInput is atomicfile.ReadInput for a file that the user named.
+func (a *app) readInput(file string, max int64) ([]byte, error) {
+	return unlessEnded(a.ctx, func() ([]byte, error) { return atomicfile.ReadInput(file, max) })
+}
+
+// unlessEnded reads what may be a pipe or a terminal, on which nothing may ever come:
+// once the run is told to end, that is not waited for.
+func unlessEnded[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	var value T
+	done := make(chan error, 1)
+	go func() {
+		done <- guard.Run(func() (err error) {
+			value, err = read()
+			return err
+		})
+	}()
+	select {
+	case err := <-done:
+		return value, err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
 }
 
 // setUmask does what the config's own umask says, as dehydrated does: it opens files to a group.

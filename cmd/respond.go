@@ -79,7 +79,7 @@ func (a *app) respond(c *cobra.Command, f *respondFlags) (err error) {
 		return &usageError{what: err.Error()}
 	}
 	// Before privileges are given up: the key may be root's.
-	if f.options.Fallback, err = f.readFallback(); err != nil {
+	if f.options.Fallback, err = a.readFallback(f); err != nil {
 		return err
 	}
 	listeners, connection, err := a.sockets(c, f.listen)
@@ -153,14 +153,14 @@ func (f *respondFlags) check() error {
 	return nil
 }
 
-func (f *respondFlags) readFallback() (*tls.Certificate, error) {
+func (a *app) readFallback(f *respondFlags) (*tls.Certificate, error) {
 	if f.fallback[0] == "" {
 		return nil, nil
 	}
 	var data [2][]byte
 	for i, flag := range []string{"--fallback-cert", "--fallback-key"} {
 		var err error
-		if data[i], err = atomicfile.ReadInput(f.fallback[i], 64<<10); err != nil {
+		if data[i], err = a.readInput(f.fallback[i], 64<<10); err != nil {
 			return nil, &inputError{flag, err}
 		}
 	}

@@ -20,7 +20,6 @@ import (
 	"arid/acme"
 	"arid/certs"
 	"arid/config"
-	"arid/internal/atomicfile"
 	"arid/keys"
 )
 
@@ -128,7 +127,7 @@ func (a *app) toRevoke(store *certs.Store, what string) (*x509.Certificate, *cer
 		}
 		return live.Leaf, certificate, nil
 	}
-	data, err := atomicfile.ReadInput(file, 1<<20)
+	data, err := a.readInput(file, 1<<20)
 	if err != nil {
 		return nil, nil, &inputError{"certificate", err}
 	}

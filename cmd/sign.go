@@ -17,7 +17,6 @@ import (
 	"arid/certs"
 	"arid/challenge"
 	"arid/config"
-	"arid/internal/atomicfile"
 	"arid/issue"
 	"arid/keys"
 )
@@ -365,9 +364,9 @@ func (a *app) readCSR(file string) (*keys.CSR, error) {
 	var err error
 	if file == "-" {
 		what = "CSR on stdin"
-		data, err = io.ReadAll(io.LimitReader(a.Stdin, 64<<10+1))
+		data, err = unlessEnded(a.ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(a.Stdin, 64<<10+1)) })
 	} else {
-		data, err = atomicfile.ReadInput(a.abs(file), 64<<10)
+		data, err = a.readInput(a.abs(file), 64<<10)
 	}
 	if err != nil {
 		return nil, &inputError{what, err}

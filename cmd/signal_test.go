@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"arid/cmd"
 	"arid/internal/fakeca"
@@ -60,5 +61,47 @@ func TestSignalAtEveryRequest(t *testing.T) {
 				t.Errorf("%d accounts, %d orders", w.ca.Accounts(), w.ca.NewOrders())
 			}
 		})
+	}
+}
+
+// What the user named may be a pipe on which nothing ever comes.
+func TestSignalWhileInputIsAwaited(t *testing.T) {
+	w := newWorld(t)
+	pipe := filepath.Join(w.dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	held, err := os.OpenFile(pipe, os.O_RDWR, 0) // somebody writes to it, but nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	for _, args := range [][]string{
+		{"sign", "--csr", pipe},
+		{"sign", "--csr", "-"},
+		{"acme-tiny", "--account-key", pipe, "--csr", "csr.pem", "--acme-dir", "."},
+		{"dns", "add", "--dns-key", pipe, "a.test", "x"},
+		{"check", "--cert", pipe, "127.0.0.1:1"},
+		{"revoke", pipe},
+		{"respond", "--alpn", ".", "--fallback-cert", pipe, "--fallback-key", pipe, "--listen", "127.0.0.1:0"},
+	} {
+		ctx, end := context.WithCancelCause(context.Background())
+		ended := make(chan int)
+		go func() {
+			var out, talk stream
+			ended <- cmd.Main(ctx, &cmd.Process{
+				Args: append([]string{"arid"}, args...), Env: w.env, Dir: w.dir, UID: os.Getuid(),
+				Stdin: held, Stdout: &out, Stderr: &talk, HTTP: w.http,
+			})
+		}()
+		end(&cmd.SignalError{Signal: syscall.SIGINT})
+		select {
+		case status := <-ended:
+			if status != 128+2 {
+				t.Errorf("%q: status %d", args, status)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%q: waits on", args)
+		}
 	}
 }
