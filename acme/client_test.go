@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"arid/acme"
@@ -471,29 +472,31 @@ func TestFailedValidationIsTheCallersToExplain(t *testing.T) {
 }
 
 func TestUnknownThingsAreNoTrouble(t *testing.T) {
-	ca := fakeca.New(t).
-		Member(fakeca.Order, "surprise", map[string]any{"a": []int{1}}).
-		Body(fakeca.NewOrder, func(b []byte) []byte { // duplicate members
-			return []byte(strings.Replace(string(b), `{`, `{"status":"pending","note":1,"note":2,`, 1))
-		}).
-		ContentType(fakeca.Order, "text/plain").ContentType(fakeca.Directory, "")
-	c := newCustomer(t, ca)
-	if _, err := issued(t, c, "example.org"); err != nil {
-		t.Fatal(err)
-	}
-	ca.Member(fakeca.Order, "status", "meditating")
-	o, err := ordered(t, c, "example.org")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	o, err = c.WaitOrder(ctx, o, func(status string) bool {
-		<-ctx.Done() // time runs out between two looks, not in one
-		return status == "ready"
+	synctest.Test(t, func(t *testing.T) {
+		ca := fakeca.New(t, fakeca.InMemory).
+			Member(fakeca.Order, "surprise", map[string]any{"a": []int{1}}).
+			Body(fakeca.NewOrder, func(b []byte) []byte { // duplicate members
+				return []byte(strings.Replace(string(b), `{`, `{"status":"pending","note":1,"note":2,`, 1))
+			}).
+			ContentType(fakeca.Order, "text/plain").ContentType(fakeca.Directory, "")
+		c := newCustomer(t, ca)
+		if _, err := issued(t, c, "example.org"); err != nil {
+			t.Fatal(err)
+		}
+		ca.Member(fakeca.Order, "status", "meditating")
+		o, err := ordered(t, c, "example.org")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		o, err = c.WaitOrder(ctx, o, func(status string) bool {
+			<-ctx.Done() // time runs out between two looks, not in one
+			return status == "ready"
+		})
+		wantTemporary(t, err)
+		if o.Status != "meditating" || !strings.Contains(err.Error(), "meditating") {
+			t.Errorf("%+v %v", o, err)
+		}
 	})
-	wantTemporary(t, err)
-	if o.Status != "meditating" || !strings.Contains(err.Error(), "meditating") {
-		t.Errorf("%+v %v", o, err)
-	}
 }

@@ -113,7 +113,6 @@ func withBody(t *testing.T, kind string, spoil func(*fakeca.CA)) error {
 }
 
 func TestSpoiledJSON(t *testing.T) {
-	began := time.Now()
 	body := func(text string) func(*fakeca.CA, string) {
 		return func(ca *fakeca.CA, kind string) { ca.Body(kind, func([]byte) []byte { return []byte(text) }) }
 	}
@@ -145,9 +144,6 @@ func TestSpoiledJSON(t *testing.T) {
 				}
 			})
 		}
-	}
-	if d := time.Since(began); d > 60*time.Second {
-		t.Errorf("took %v", d)
 	}
 }
 

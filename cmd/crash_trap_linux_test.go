@@ -225,7 +225,7 @@ type child struct {
 	args  []string
 }
 
-const childLimit = time.Minute
+const childLimit = 10 * time.Minute
 
 func (c *child) command(t testing.TB, trap bool) (command *exec.Cmd, stdout, stderr *bytes.Buffer, cancel func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), childLimit)

@@ -196,7 +196,7 @@ func TestDNSUsage(t *testing.T) {
 
 func TestDNSStatuses(t *testing.T) {
 	w := newNameWorld(t)
-	nobody := freePort(t)
+	const nobody = "127.0.0.1:9"
 	nowhere := startNowhere(t)
 	for _, c := range []struct {
 		what   string
@@ -228,17 +228,6 @@ func TestDNSNeedsNoCA(t *testing.T) {
 	if left, _ := os.ReadDir(w.dir); len(left) > 0 {
 		t.Errorf("in the home: %v", left)
 	}
-}
-
-// freePort is an address of this host where nobody listens.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // startNowhere starts a resolver for which no name exists.

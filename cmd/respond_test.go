@@ -62,12 +62,7 @@ func TestRespondUsage(t *testing.T) {
 		}
 	}
 	// A port is taken for the loop before anybody can come by it.
-	free, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(free.Addr().String())
-	free.Close()
+	_, port, _ := net.SplitHostPort(freePort(t))
 	for _, listen := range []string{":" + port, "127.0.0.1:" + port, "0.0.0.0:" + port} {
 		if _, talk := w.must(64, "respond", "--alpn", w.dir, "--listen", listen, "--backend", "127.0.0.1:"+port); !strings.Contains(talk, "is where arid itself listens") {
 			t.Errorf("%s: %q", listen, talk)
@@ -97,7 +92,7 @@ func (b *talk) String() string {
 func (b *talk) await(t *testing.T, pattern string) string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
-	for range 1000 {
+	for range 6000 {
 		if m := re.FindStringSubmatch(b.String()); m != nil {
 			return m[1]
 		}
@@ -142,12 +137,7 @@ func TestRespondListens(t *testing.T) {
 		}
 		address := ""
 		if !verbose { // who is told nothing has to know
-			l, err := net.Listen("tcp4", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			address = l.Addr().String()
-			l.Close()
+			address = freePort(t)
 			args = append(args, "--listen", address)
 		}
 		ended := make(chan int, 1)
@@ -161,7 +151,7 @@ func TestRespondListens(t *testing.T) {
 		}
 		putPair(t, dir, "example.org")
 		var c net.Conn
-		for range 1000 {
+		for range 6000 {
 			var err error
 			if c, err = net.Dial("tcp", address); err == nil {
 				break

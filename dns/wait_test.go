@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -257,14 +258,37 @@ func TestWaitEndsWithContext(t *testing.T) {
 func TestWaitOverInTheFirstLook(t *testing.T) {
 	w := newWorld(t)
 	ns1, ns2 := w.both("")
-	ctx, cancel := context.WithTimeout(bg, time.Second)
-	defer cancel()
-	silentTXT := func(_ mdns.ResponseWriter, q *mdns.Msg) bool { return q.Question[0].Qtype == mdns.TypeTXT }
+	ctx := over{bg, make(chan struct{})}
+	var once sync.Once
+	silentTXT := func(_ mdns.ResponseWriter, q *mdns.Msg) bool {
+		if q.Question[0].Qtype != mdns.TypeTXT {
+			return false
+		}
+		once.Do(func() { close(ctx.done) })
+		return true
+	}
 	ns1.behave(silentTXT)
 	ns2.behave(silentTXT)
 	err := w.client().Wait(ctx, []Record{{acme, "a"}})
 	if !errors.As(err, new(*UnseenError)) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// over is a context whose time is over when the test says so.
+type over struct {
+	context.Context
+	done chan struct{}
+}
+
+func (o over) Done() <-chan struct{} { return o.done }
+
+func (o over) Err() error {
+	select {
+	case <-o.done:
+		return context.DeadlineExceeded
+	default:
+		return nil
 	}
 }
 

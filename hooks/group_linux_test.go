@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,8 +15,8 @@ func TestZombiesAreNotWaitedFor(t *testing.T) {
 	}
 	defer unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
-	r, out := runner(t, `sleep 60 & echo $! >"$OUT/pid"; wait`)
-	r.Group, r.TermGrace = true, time.Minute
+	r, out := runner(t, `sleep 600 & echo $! >"$OUT/pid"; wait`)
+	r.Group, r.TermGrace = true, 10*soon
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		await(t, out+"/pid")

@@ -64,13 +64,14 @@ func TestLineIsEnded(t *testing.T) {
 				end(told)
 			}()
 		}
+		stdout, released := held(t)
+		r.Stdout = stdout
 		err := r.RunLine(ctx, Line{What: "--reload", Text: `sleep 1000 & echo $! >"$OUT/child"; wait`})
 		var limit *TimeoutError
 		if how == "time limit" && !errors.As(err, &limit) || how != "time limit" && !errors.Is(err, told) {
 			t.Errorf("%s: %v", how, err)
 		}
-		if child := awaitPID(t, out+"/child"); running(child) {
-			kept(t, child)
+		if !released() {
 			t.Errorf("%s: its child goes on", how)
 		}
 		end(nil)

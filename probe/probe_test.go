@@ -220,6 +220,10 @@ func serveDNS(t *testing.T, address string, answer func(mdns.Question, *mdns.Msg
 	})
 	l := listen(t, address)
 	packets, err := net.ListenPacket("udp", l.Addr().String())
+	for tries := 1; errors.Is(err, syscall.EADDRINUSE) && tries < 10; tries++ { // free for TCP, but not for UDP
+		l = listen(t, address)
+		packets, err = net.ListenPacket("udp", l.Addr().String())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

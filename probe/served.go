@@ -86,6 +86,8 @@ type Query struct {
 	Name    string // that the server is told (SNI); "" or an address: none
 	Network string // "" both, "4" or "6": only addresses of that family
 
+	dial func(ctx context.Context, network, address string) (net.Conn, error) // as Prober's
+
 	// Key restricts what kind of key the certificate may have, for servers that have
 	// several for one name. Then TLS 1.3 is not spoken, which cannot tell.
 	Key x509.PublicKeyAlgorithm
@@ -154,7 +156,7 @@ func (q Query) ask(ctx context.Context, at netip.Addr) Served {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, patience(limit))
 	defer cancel()
-	bound, err := new(Prober).connect(ctx, at, q.Port)
+	bound, err := (&Prober{dial: q.dial}).connect(ctx, at, q.Port)
 	if err != nil {
 		l := unconnected(ctx, err, TLSRefused, TLSTimeout, TLSUnreachable)
 		return Served{Text: l.text}

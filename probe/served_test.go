@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"arid/internal/guard"
@@ -164,15 +165,6 @@ func TestAsk(t *testing.T) {
 		{"SMTP without an end", script(nil, strings.Repeat("220-x\r\n", 200)), "smtp", "", nil, " says more than 100 lines before TLS", ""},
 		{"SMTP in one line", script(nil, "220 "+strings.Repeat("x", 5000)), "smtp", "", nil, " says a line of more than 4096 bytes", ""},
 		{"SMTP that closes", func(c net.Conn) { fmt.Fprint(c, "220-wait") }, "smtp", "", nil, " closes the connection before TLS", ""},
-		{"SMTP that drips", func(c net.Conn) {
-			for { // until it is closed
-				if _, err := io.WriteString(c, "2"); err != nil {
-					return
-				}
-				time.Sleep(time.Millisecond)
-			}
-		}, "smtp", "", nil, " takes the connection, but does not come to TLS in the time that was left", ""},
-		{"TLS where SMTP is expected", talks(plain), "smtp", "", nil, " takes the connection, but does not come to TLS in the time that was left", ""},
 
 		{"IMAP", script(plain, with(imap, "a1 OK begin")...), "imap", "example.org", &own, "", ""},
 		{"IMAP that is logged in", script(nil, "* PREAUTH you are root"), "imap", "", nil, ` greets with "* PREAUTH you are root"`, ""},
@@ -186,13 +178,7 @@ func TestAsk(t *testing.T) {
 			t.Parallel()
 			target := serve(t, "127.0.0.1:0", tc.serve)
 			target.StartTLS = tc.start
-			ctx := t.Context()
-			if strings.HasSuffix(tc.text, "that was left") {
-				short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
-				defer cancel()
-				ctx = short
-			}
-			got, err := Ask(ctx, Query{Target: target, Name: tc.sni})
+			got, err := Ask(t.Context(), Query{Target: target, Name: tc.sni})
 			if err != nil || len(got) != 1 || got[0].At != netip.MustParseAddr("127.0.0.1") {
 				t.Fatalf("%+v, %v", got, err)
 			}
@@ -206,6 +192,55 @@ func TestAsk(t *testing.T) {
 			if len(shown.Chain) != 1 || string(shown.Chain[0].Raw) != string(tc.want.Certificate[0]) {
 				t.Errorf("%d certificates, %q", len(shown.Chain), shown.Text)
 			}
+		})
+	}
+}
+
+// Servers that do not come to an end, in a bubble where time is made.
+func TestAskPatience(t *testing.T) {
+	own := certificate(t, func(*x509.Certificate) {})
+	for _, tc := range []struct {
+		name  string
+		serve func(net.Conn)
+		start string
+		left  time.Duration
+		after time.Duration
+		text  string
+	}{
+		{"SMTP that drips", func(c net.Conn) {
+			for { // until it is closed
+				if _, err := io.WriteString(c, "2"); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}, StartSMTP, time.Hour, greetTime, " takes the connection, but does not come to TLS in the time that was left"},
+		{"TLS where SMTP is expected", talks(&tls.Config{Certificates: []tls.Certificate{own}}), StartSMTP, time.Hour, greetTime, " takes the connection, but does not come to TLS in the time that was left"},
+		{"little time", talks(&tls.Config{Certificates: []tls.Certificate{own}}), StartSMTP, time.Second, time.Second, " takes the connection, but does not come to TLS in the time that was left"},
+		{"silent", script(nil), "", time.Hour, lookTime, " takes the connection, but ends no TLS handshake within 5 s"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), tc.left)
+				defer cancel()
+				dial := func(context.Context, string, string) (net.Conn, error) {
+					ours, theirs := net.Pipe()
+					go func() {
+						tc.serve(theirs)
+						theirs.Close()
+					}()
+					return ours, nil
+				}
+				start := time.Now()
+				got, err := Ask(ctx, Query{Target: Target{Host: "192.0.2.7", Port: 25, StartTLS: tc.start}, dial: dial})
+				if err != nil || len(got) != 1 || got[0].Text != tc.text {
+					t.Errorf("%+v, %v, want %q", got, err, tc.text)
+				}
+				if took := time.Since(start); took != tc.after {
+					t.Errorf("took %s, want %s", took, tc.after)
+				}
+				time.Sleep(2 * time.Second) // for the other side to notice
+			})
 		})
 	}
 }
@@ -243,7 +278,7 @@ func TestAskSpoke(t *testing.T) {
 		target Target
 		spoke  bool
 	}{
-		"nobody":        {Target{Host: "127.0.0.1", Port: freePort(t)}, false},
+		"nobody":        {Target{Host: "127.0.0.1", Port: 9}, false},
 		"a mail server": {serve(t, "127.0.0.1:0", script(nil, "220 x")), true},
 	} {
 		got, err := Ask(t.Context(), Query{Target: tc.target})
@@ -254,13 +289,6 @@ func TestAskSpoke(t *testing.T) {
 			t.Error(got[0].Text)
 		}
 	}
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l := listen(t, "127.0.0.1:0")
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func TestAskIPv6(t *testing.T) {

@@ -116,7 +116,7 @@ func TestCACloses(t *testing.T) {
 	}
 	before := time.Now()
 	ca.Close()
-	if took := time.Since(before); took > time.Second {
+	if took := time.Since(before); took > 4*time.Second { // to wait for them would take 5 s
 		t.Errorf("closing took %v", took)
 	}
 	for _, c := range []net.Conn{web, resolver} {

@@ -185,13 +185,9 @@ func TestSendProxy(t *testing.T) {
 
 // While the backend is down, challenges are answered as ever.
 func TestBackendDown(t *testing.T) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	const backend = "127.0.0.1:9" // nobody is there
 	var told notes
-	address, stop := start(t, Options{ALPN: alpnDir(t, "example.org"), Backend: l.Addr().String(), Tell: told.tell})
-	l.Close() // not before, or its port may be the responder's
+	address, stop := start(t, Options{ALPN: alpnDir(t, "example.org"), Backend: backend, Tell: told.tell})
 	c := dial(t, address)
 	io.WriteString(c, "hello")
 	if got, err := io.ReadAll(c); len(got) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -207,19 +203,20 @@ func TestBackendDown(t *testing.T) {
 		t.Error(err)
 	}
 	lines := strings.Split(told.String(), "\n") // it is told when the connection is closed, and another may come meanwhile
-	if want := "backend " + l.Addr().String() + ": connect: connection refused"; len(lines) != 2 || !slices.Contains(lines, want) {
+	if want := "backend " + backend + ": connect: connection refused"; len(lines) != 2 || !slices.Contains(lines, want) {
 		t.Errorf("told %q", lines)
 	}
 }
 
 // A backend that is the responder itself, by whatever name, is asked once.
 func TestBackendIsItself(t *testing.T) {
-	l, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	for _, backend := range []string{"127.0.0.1:" + port, "127.0.0.2:" + port} {
+	for _, host := range []string{"127.0.0.1", "127.0.0.2"} {
+		l, err := net.Listen("tcp", ":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		backend := net.JoinHostPort(host, port)
 		var told notes
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
@@ -239,11 +236,7 @@ func TestBackendIsItself(t *testing.T) {
 		if want := "backend " + backend + ": is where arid itself listens"; len(lines) > 2 || lines[len(lines)-1] != want {
 			t.Errorf("told %.1000q", lines)
 		}
-		if l, err = net.Listen("tcp", ":"+port); err != nil {
-			t.Fatal(err)
-		}
 	}
-	l.Close()
 }
 
 // A backend that ends first, and one that takes nothing more.

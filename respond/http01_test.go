@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -200,23 +201,25 @@ func TestServeHTTP01(t *testing.T) {
 
 // One that connects and says nothing must not hold up the end.
 func TestServeHTTP01EndsWithIdlePeers(t *testing.T) {
-	address, stop := serve(t, t.TempDir())
-	c := dial(t, address)
-	defer c.Close()
-	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	before := time.Now()
-	if err := stop(); err != nil {
-		t.Error(err)
-	}
-	if took := time.Since(before); took > 4*time.Second {
-		t.Errorf("the end took %v", took)
-	}
-	c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-	if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Error("the connection outlives the server")
-	}
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		l := newPipes()
+		ended := make(chan error, 1)
+		go func() { ended <- ServeHTTP01(ctx, l, dir) }()
+		c := l.dial()
+		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		cancel()
+		if err := <-ended; err != nil || time.Since(begin) != time.Second {
+			t.Errorf("after %s: %v", time.Since(begin), err)
+		}
+		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("the connection outlives the server: %v", err)
+		}
+	})
 }
 
 func TestServeHTTP01ListenerFails(t *testing.T) {

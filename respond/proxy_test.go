@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -355,7 +356,7 @@ func FuzzFirstBytes(f *testing.F) {
 			c.Write(sent)
 			c.(*net.TCPConn).CloseWrite()
 		}()
-		if _, err := io.Copy(io.Discard, c); errors.Is(err, context.DeadlineExceeded) {
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Error("held on to")
 		}
 		c.Close()
