@@ -245,7 +245,7 @@ func TestTLSOfTheCA(t *testing.T) {
 				t.Errorf("stdout %q, stderr %q, want %q", out, talk, tc.says)
 			}
 			if n := w.ca.Connections() - connections; n != 1 {
-				t.Errorf("%d connections: it is not tried again", n)
+				t.Errorf("%d connections, want 1: another try would not help", n)
 			}
 			if n := len(w.ca.Requests()) - asked; n > 0 {
 				t.Errorf("%d requests", n)

@@ -28,7 +28,7 @@ func FuzzConfig(f *testing.F) {
 		}
 		start := time.Now()
 		res, err := sh.evaluate(context.Background(), "/config")
-		if took := time.Since(start); took > 5*time.Second {
+		if took := time.Since(start); took > time.Minute {
 			t.Fatalf("took %v", took)
 		}
 		if err != nil {
