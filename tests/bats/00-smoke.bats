@@ -38,6 +38,16 @@ teardown() { stop_all; }
   clear_txt _acme-challenge.example.test
 }
 
+@test "no port is given twice, though nobody listens there yet" {
+  local round ports=()
+  for round in {1..4}; do
+    # shellcheck disable=SC2046  # a hundred names
+    take_ports $(printf "ports[$round%02d] " {0..99})
+  done
+  [ "${#ports[@]}" -eq 400 ]
+  [ -z "$(printf '%s\n' "${ports[@]}" "$HTTP_PORT" "$TLS_PORT" | sort | uniq -d)" ]
+}
+
 @test "servers are ended, and only those" {
   local pids
   mapfile -t pids <"$T/pids"

@@ -72,15 +72,7 @@ quiet() {
   [ -z "$output" ] || fail "arid $*: $output"
 }
 
-# later: until the clock is past every time that is in a name, since dehydrated
-# names its files by the second.
-later() {
-  local last
-  last=$(find "$BASE/certs" -printf '%f\n' | grep -oE '[0-9]{10}' | sort -n | tail -n 1)
-  while [ "$(date +%s)" -le "$last" ]; do
-    sleep 0.1
-  done
-}
+later() { past_names "$BASE/certs"; }
 
 # snapshot DIR [FIND ARGUMENT...]: every file with mode, owner, time, link and content.
 snapshot() {
@@ -98,7 +90,7 @@ others() {
     grep -vE '^\./accounts/[^/ ]+ d'
 }
 
-asked() { wc -l <"$FILE_T/pebble.log"; }
+asked() { requests "$FILE_T"; }
 sums() { (cd "$1" && sha256sum "${NAMES[@]}"); }
 serial() { openssl x509 -in "${1:-$A}/cert.pem" -noout -serial; }
 key() { openssl pkey -in "$A/${1:-privkey.pem}" -pubout; } # told by its public half

@@ -80,15 +80,7 @@ quiet() {
   [ -z "$output" ] || fail "arid $*: $output"
 }
 
-# later: until the clock is past every time that is in a name, since dehydrated
-# names its files by the second.
-later() {
-  local last
-  last=$(find "$BASE/certs" -printf '%f\n' | grep -oE '[0-9]{10}' | sort -n | tail -n 1)
-  while [ "$(date +%s)" -le "$last" ]; do
-    sleep 0.1
-  done
-}
+later() { past_names "$BASE/certs"; }
 
 # files DIR: what is in it, but for the lock that arid leaves, and empty directories.
 files() { (cd "$1" && find . ! -type d ! -name .arid.lock | sort); }

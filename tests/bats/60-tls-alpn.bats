@@ -251,13 +251,13 @@ await_serial() {
 
 @test "a directory that cannot be used: before anything is asked" {
   : >"$T/file"
-  local requests
-  requests=$(wc -l <"$FILE_T/pebble.log")
+  local asked
+  asked=$(requests "$FILE_T")
   run arid sign --accept-terms --alpn "$T/file" bad.example.test
   printf '%s\n' "$output"
   [ "$status" -ne 0 ]
   [[ $output == *"ALPNCERTDIR \"$T/file\" is not a directory"* ]]
-  [ "$(wc -l <"$FILE_T/pebble.log")" -eq "$requests" ]
+  [ "$(requests "$FILE_T")" -eq "$asked" ]
 }
 
 # unasked NAME: the CA has not looked at it.

@@ -14,6 +14,7 @@ setup_file() {
   start_odd_web
   start_deaf_web
   start_server closer.log relay "$CLOSER:443" 127.0.0.1:1
+  await_port 443 "$STARTED" "$CLOSER"
 }
 setup() {
   as_root

@@ -42,12 +42,16 @@ start_world() {
   start_pebble "${1:-0}"
 }
 
-# take_ports NAME...: sets each variable to a free port, all of them different.
+# take_ports NAME...: sets each variable to a free port, all of them different, and
+# none that was given before in this test or in setup_file, since that may still be
+# free: its server is yet to start.
 take_ports() {
   local -a _ports # names of the caller's may be any but this and the next
   local _at=0
-  mapfile -t _ports < <(freeports "$#")
+  # shellcheck disable=SC2086  # one word each
+  mapfile -t _ports < <(freeports "$#" ${TAKEN_PORTS:-})
   [ "${#_ports[@]}" -eq "$#" ] || fail "freeports gave ${#_ports[@]} of $# ports"
+  export TAKEN_PORTS="${TAKEN_PORTS:-} ${_ports[*]}"
   for ((; $#; _at++)); do
     printf -v "$1" %s "${_ports[_at]}"
     shift
@@ -146,36 +150,45 @@ start_server() {
 }
 
 # await_port PORT PID [ADDRESS]: until 127.0.0.1:PORT, or ADDRESS:PORT, answers,
-# at most 10 seconds, and not when process PID has gone.
+# at most a minute, and not when process PID has gone.
 await_port() {
   local tries address=${3:-127.0.0.1}
-  for ((tries = 0; tries < 200; tries++)); do
+  for ((tries = 0; tries < 3000; tries++)); do
     (exec 4<>"/dev/tcp/$address/$1") 2>/dev/null && return
     kill -0 "$2" 2>/dev/null || break
-    sleep 0.05
+    sleep 0.02
   done
   fail "nothing answers on $address:$1"
 }
 
 # stop_server PID: ends it, at the latest after 5 seconds with KILL.
 stop_server() {
-  local tries
   kill "$1" 2>/dev/null || return 0
-  for ((tries = 0; tries < 100; tries++)); do
+  await_end "$1"
+}
+
+# await_end PID: until it has gone, after 5 seconds by KILL.
+await_end() {
+  local tries
+  for ((tries = 0; tries < 500; tries++)); do
     kill -0 "$1" 2>/dev/null || break
-    sleep 0.05
+    sleep 0.01
   done
   kill -KILL "$1" 2>/dev/null || :
   wait "$1" 2>/dev/null || :
 }
 
-# stop_all: ends what start_server started, and nothing else.
+# stop_all: ends what start_server started, all of it at once, and nothing else.
 stop_all() {
-  local pid
+  local pid pids
   [ -e "$T/pids" ] || return 0
-  while read -r pid; do
-    stop_server "$pid"
-  done <"$T/pids"
+  mapfile -t pids <"$T/pids"
+  for pid in "${pids[@]}"; do
+    kill "$pid" 2>/dev/null || :
+  done
+  for pid in "${pids[@]}"; do
+    await_end "$pid"
+  done
   rm -f "$T/pids"
   [ -n "${BATS_TEST_COMPLETED:-}" ] || show_logs "$T"
 }
@@ -208,6 +221,20 @@ clear_txt() { dns_manage clear-txt "{\"host\": \"${1%.}.\"}"; }
 verify_chain() {
   pebble_root "$T/issuance-root.pem" &&
     openssl verify -purpose sslserver -CAfile "$T/issuance-root.pem" -untrusted "$1" -verify_hostname "$2" "$1"
+}
+
+# requests [DIR]: how many Pebble has had, by its log in DIR (T). It writes other lines
+# too, some of them when the answer is away already.
+requests() { grep -c 'calling handler' "${1:-$T}/pebble.log" || :; }
+
+# past_names DIR: until the clock is past every time that is in a name below DIR, since
+# dehydrated names its files by the second.
+past_names() {
+  local last
+  last=$(find "$1" -printf '%f\n' | grep -oE '[0-9]{10}' | sort -n | tail -n 1)
+  while [ "$(date +%s)" -le "${last:-0}" ]; do
+    sleep 0.05
+  done
 }
 
 # arid_world: arid's settings for this world, in the environment.

@@ -40,11 +40,8 @@ start_private() {
     exec sleep infinity' sh "$T" "$ETC" "$VAR" </dev/null >"$T/private.log" 2>&1 3>&- &
   PRIVATE=$!
   printf '%s\n' "$PRIVATE" >>"$T/pids"
-  local tries
-  for ((tries = 0; tries < 200; tries++)); do
-    [ ! -e "$T/private.ready" ] || break
-    kill -0 "$PRIVATE" 2>/dev/null || break
-    sleep 0.05
+  while [ ! -e "$T/private.ready" ] && kill -0 "$PRIVATE" 2>/dev/null; do
+    sleep 0.02
   done
   [ -e "$T/private.ready" ] || fail "no namespaces of our own to be had: $(cat "$T/private.log")"
   export PRIVATE FILE_T ETC VAR
@@ -85,10 +82,10 @@ answers() {
 # await_port PORT PID [ADDRESS]: as that of the helper, in there.
 await_port() {
   local tries
-  for ((tries = 0; tries < 200; tries++)); do
+  for ((tries = 0; tries < 3000; tries++)); do
     ! answers "${3:-127.0.0.1}" "$1" || return 0
     kill -0 "$2" 2>/dev/null || break
-    sleep 0.05
+    sleep 0.02
   done
   fail "nothing answers on ${3:-127.0.0.1}:$1"
 }

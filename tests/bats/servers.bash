@@ -99,11 +99,11 @@ await_free() {
   fail "[$1]:$2 is needed here, and taken"
 }
 
-# await_line LOG TEXT PID: until T/LOG has a line with TEXT, at most 10 seconds,
+# await_line LOG TEXT PID: until T/LOG has a line with TEXT, at most a minute,
 # and not when process PID has gone.
 await_line() {
   local tries
-  for ((tries = 0; tries < 200; tries++)); do
+  for ((tries = 0; tries < 1200; tries++)); do
     ! grep -qF -- "$2" "$T/$1" || return 0
     kill -0 "$3" 2>/dev/null || break
     sleep 0.05
@@ -258,10 +258,10 @@ forget() { rndc_at resolver flush; }
 txt_at() { dig +norecurse +short +time=2 +tries=2 "@$1" "$2" TXT; }
 
 # await_txt SERVER NAME [TEXT]: until the server there has it (without TEXT: any),
-# at most 10 seconds.
+# at most a minute.
 await_txt() {
   local tries
-  for ((tries = 0; tries < 100; tries++)); do
+  for ((tries = 0; tries < 600; tries++)); do
     [[ $(txt_at "$1" "$2") != *"\"${3:-}"* ]] || return 0
     sleep 0.1
   done

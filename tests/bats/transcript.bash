@@ -255,8 +255,8 @@ invoke() {
     umask 022
     close_others
     if [ "${TERMINAL:-}" = yes ]; then
-      # shellcheck disable=SC2016  # expanded by that shell
-      SHELL=/bin/bash bounded script -qefc "$(printf '%q ' "${run[@]}")" /dev/null
+      # No echo of what is typed, which would stand anywhere between what is printed.
+      SHELL=/bin/bash bounded script -qef -E never -c "$(printf '%q ' "${run[@]}")" /dev/null
     else
       bounded "${run[@]}"
     fi
