@@ -229,7 +229,11 @@ func (c *Client) places(ctx context.Context, names []string) []found {
 			return err
 		})
 		for i, err := range errs {
-			all[these[i]].err = err
+			// Unless it finds the place, the second search has no more to tell than the
+			// first: often no more than that the time is over.
+			if err == nil || all[these[i]].err == nil {
+				all[these[i]].err = err
+			}
 		}
 	}
 	var every, again []int

@@ -254,6 +254,24 @@ func TestWaitEndsWithContext(t *testing.T) {
 	}
 }
 
+// Servers that do not answer are sought once more. When the time is over just then,
+// that they do not answer is still what is told.
+func TestWaitOverInTheSecondSearch(t *testing.T) {
+	w := newWorld(t)
+	ns1, ns2 := w.both("")
+	ns1.behave(rcode(mdns.RcodeRefused))
+	ns2.behave(rcode(mdns.RcodeRefused))
+	for range 20 { // the end and the second search are at the same instant
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(bg, firstPause)
+			defer cancel()
+			if err := w.client().Wait(ctx, []Record{{acme, "a"}}); !errors.As(err, new(*UnreachableError)) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
 // Time may be over before any server has said a word.
 func TestWaitOverInTheFirstLook(t *testing.T) {
 	w := newWorld(t)

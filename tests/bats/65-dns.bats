@@ -142,7 +142,7 @@ late() {
 @test "a secondary that lags for too long: who lacks what, and the CA is told anyway" {
   local before
   before=$(asked)
-  run -1 by built-in sign --accept-terms --dns-wait 2s l.slow.test
+  run -1 by built-in sign --accept-terms --dns-wait 5s l.slow.test
   printf '%s\n' "$output"
   [ "$(asked)" -eq $((before + 1)) ]
   [[ ${lines[0]} == "arid: warning: "*"ns2.slow.test"*"$SECONDARY"* ]]
@@ -157,7 +157,7 @@ wrong() {
   local pattern=$1 before
   shift
   before=$(asked)
-  run arid sign --accept-terms --dns-update --dns-wait 2s wrong.example.test "$@"
+  run arid sign --accept-terms --dns-update --dns-wait 30s wrong.example.test "$@"
   printf '%s: %s\n' "$status" "$output"
   [ "$status" -eq 78 ]
   # shellcheck disable=SC2053  # a pattern
@@ -180,7 +180,7 @@ wrong() {
 @test "a zone that nobody serves" {
   local before
   before=$(asked)
-  run arid sign --accept-terms --dns-update --dns-wait 2s --dns-key "$TSIG" www.nowhere.invalid
+  run arid sign --accept-terms --dns-update --dns-wait 30s --dns-key "$TSIG" www.nowhere.invalid
   printf '%s: %s\n' "$status" "$output"
   [ "$status" -eq 78 ]
   [[ $output == *"nowhere.invalid"* ]]
@@ -262,18 +262,18 @@ ended() {
   export ARID_DNS_KEY_FILE=$TSIG
   local name=_acme-challenge.x.slow.test
   arid dns add "$name" value
-  run -75 arid dns wait --dns-wait 1s "$name" value
+  run -75 arid dns wait --dns-wait 0 "$name" value
   printf '%s\n' "$output"
   [ "${#lines[@]}" -eq 1 ]
   [[ $output == "arid: "*"ns2.slow.test"*"$SECONDARY"* ]]
   transfer
-  run -0 arid dns wait --dns-wait 10s "$name" value
+  run -0 arid dns wait --dns-wait 60s "$name" value
   [ -z "$output" ]
   arid dns del "$name" value
-  run -75 arid dns wait --dns-wait 1s _acme-challenge.y.dead.test value
+  run -75 arid dns wait --dns-wait 30s _acme-challenge.y.dead.test value
   printf '%s\n' "$output"
   [[ $output == "arid: "*"$NOBODY"* ]]
-  run arid dns wait --dns-wait 1s _acme-challenge.www.nowhere.invalid value
+  run arid dns wait --dns-wait 30s _acme-challenge.www.nowhere.invalid value
   [ "$status" -eq 75 ] || [ "$status" -eq 78 ]
   printf '%s\n' "$output"
   [[ $output == "arid: "*"nowhere.invalid"* ]]

@@ -255,7 +255,7 @@ transfer() { rndc_at secondary retransfer slow.test; }
 forget() { rndc_at resolver flush; }
 
 # txt_at ADDRESS NAME: the texts that the server there has itself, one a line.
-txt_at() { dig +norecurse +short +time=2 +tries=2 "@$1" "$2" TXT; }
+txt_at() { dig +norecurse +short +time=20 +tries=2 "@$1" "$2" TXT; }
 
 # await_txt SERVER NAME [TEXT]: until the server there has it (without TEXT: any),
 # at most a minute.
