@@ -140,7 +140,7 @@ start_reader() {
   for ((i = 0; i < 20; i++)); do
     list+=("${order[@]}")
   done
-  rm -f "$T/read.enough"
+  rm -f "$T/read.enough" "$T/read.seen"
   sums "$1" >"$T/read.before"
   (
     cd "$1" && while [ -e "$T" ] && [ ! -e "$T/read.enough" ]; do

@@ -113,7 +113,7 @@ live() {
 # start_reader, end_reader: somebody reads the stable names again and again, and finds
 # the same in each.
 start_reader() {
-  rm -f "$T/read.enough"
+  rm -f "$T/read.enough" "$T/read.seen"
   (cd "$A" && sha256sum "${NAMES[@]}" | sort) >"$T/read.before"
   (
     cd "$A" && while [ -e "$T" ] && [ ! -e "$T/read.enough" ]; do
