@@ -156,18 +156,24 @@ func findTiny(name string) (*tinyWord, error) {
 	return nil, badTiny("ambiguous option: %s could match %s", name, strings.Join(found, ", "))
 }
 
+// shown is the parameter with its value.
+func (w tinyWord) shown() string {
+	switch {
+	case w.many:
+		return w.name + " [" + w.value + " ...]"
+	case w.value != "":
+		return w.name + " " + w.value
+	}
+	return w.name
+}
+
 // tinyUsage is the summary of all words.
 func tinyUsage(program string) string {
 	line := "usage: " + program
 	for _, w := range tinyWords {
-		text := w.name
-		switch {
-		case w.name == "--help":
+		text := w.shown()
+		if w.name == "--help" {
 			text = "-h"
-		case w.many:
-			text += " [" + w.value + " ...]"
-		case w.value != "":
-			text += " " + w.value
 		}
 		if !w.must {
 			text = "[" + text + "]"
@@ -184,14 +190,9 @@ func tinyHelp(program string) string {
 		"which keeps no state and reads no config under this name.\n\n" +
 		"  " + program + " --account-key account.key --csr domain.csr --acme-dir /var/www/challenges/ > chain.pem\n\noptions:\n")
 	for _, w := range tinyWords {
-		text := w.name
-		switch {
-		case w.name == "--help":
+		text := w.shown()
+		if w.name == "--help" {
 			text = "-h, --help"
-		case w.many:
-			text += " [" + w.value + " ...]"
-		case w.value != "":
-			text += " " + w.value
 		}
 		fmt.Fprintf(&b, "  %-29s %s\n", text, w.help)
 	}

@@ -163,8 +163,7 @@ func (a *app) onDisk(file string) ([]diskCertificate, error) {
 		}
 		return []diskCertificate{{path: a.abs(file), chain: chain}}, nil
 	}
-	store := a.store()
-	shown, err := liveOnes(store)
+	shown, err := liveOnes(a.store())
 	if err != nil {
 		return nil, err
 	}
@@ -424,8 +423,8 @@ func (a *app) tellView(v *view) error {
 		if err := a.emit(v.object()); err != nil {
 			return err
 		}
-	} else if err := a.report.Out(v.text(time.Now(), a.report.Shade)); err != nil {
-		return &outputError{err}
+	} else if err := a.out(v.text(time.Now(), a.report.Shade)); err != nil {
+		return err
 	}
 	for _, w := range v.warnings {
 		a.report.Warning(w)
@@ -440,16 +439,6 @@ func (a *app) tellView(v *view) error {
 	a.tellError(&hintedError{errors.New(wrong), v.hint})
 	return nil
 }
-
-// hintedError is an error with what might help.
-type hintedError struct {
-	err  error
-	hint string
-}
-
-func (e *hintedError) Error() string { return e.err.Error() }
-func (e *hintedError) Unwrap() error { return e.err }
-func (e *hintedError) Hint() string  { return e.hint }
 
 // text is the view for people: a line that says it all, then the certificates.
 func (v *view) text(now time.Time, shade func(string, report.Tone) string) string {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -147,17 +146,7 @@ func (s *nameCheck) addresses(ctx context.Context, name string) ([]netip.Addr, e
 }
 
 func (n *nameJSON) fail(seen string, cause probe.Cause) {
-	n.Result, n.Seen, n.Hint = resultBad, seen, causeHint(cause)
-}
-
-// causeHint is what the table of hints has for a cause.
-func causeHint(cause probe.Cause) string {
-	rows := hintTable()
-	i := slices.IndexFunc(rows, func(row hintRow) bool { return row.name == string(cause) })
-	if i < 0 {
-		return ""
-	}
-	return fmt.Sprintf("%s [%s]", rows[i].text, cause)
+	n.Result, n.Seen, n.Hint = resultBad, seen, hintNamed(string(cause))
 }
 
 // lookHTTP puts a file where arid sign would put one, and fetches it as a CA does.
@@ -229,8 +218,8 @@ func (s *nameCheck) tell(n *nameJSON) error {
 		if err := s.emit(n); err != nil {
 			return err
 		}
-	} else if err := s.report.Out(n.text(s.report.Shade)); err != nil {
-		return &outputError{err}
+	} else if err := s.out(n.text(s.report.Shade)); err != nil {
+		return err
 	}
 	if len(n.Private) > 0 {
 		s.report.Warning(fmt.Sprintf("%s: no public CA comes to %s", n.Name, strings.Join(n.Private, ", ")))

@@ -70,8 +70,7 @@ func (a *app) cleanup(ctx context.Context, f *cleanupFlags) error {
 // cleanUp puts superseded files away, and tells each. Its error may have several
 // in it.
 func (a *app) cleanUp(ctx context.Context, remove bool, tell func(file string)) error {
-	store := a.store()
-	return store.Cleanup(ctx, certs.CleanupOptions{
+	return a.store().Cleanup(ctx, certs.CleanupOptions{
 		Archive: a.archive(remove),
 		Tell:    func(dir, file string) { tell(dir + "/" + file) },
 	})

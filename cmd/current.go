@@ -83,10 +83,6 @@ func (a *app) touch(file string) {
 		}
 	}
 	if err != nil {
-		var p *fs.PathError
-		if errors.As(err, &p) {
-			err = p.Err
-		}
-		a.report.Warning(fmt.Sprintf("--touch %q: %v", file, err))
+		a.report.Warning(fmt.Sprintf("--touch %q: %v", file, cause(err)))
 	}
 }

@@ -307,11 +307,7 @@ func (a *app) exitHook(ctx context.Context, l *dehydratedLine, err error) {
 	case errors.As(err, &line):
 		text = strings.TrimPrefix(line.text, "ERROR: ")
 	}
-	runner, err := a.dehydratedHooks(l)
-	if err == nil {
-		err = runner.Run(ctx, hooks.ExitHook(text))
-	}
-	if err != nil {
+	if err := a.callHook(ctx, l, hooks.ExitHook(text)); err != nil {
 		a.complain("exit_hook: " + report.Escape(err.Error()))
 	}
 }
@@ -337,11 +333,8 @@ func (a *app) reportRefusal(ctx context.Context, l *dehydratedLine, err error) e
 	if p == nil || ctx.Err() != nil {
 		return err
 	}
-	runner, hookErr := a.dehydratedHooks(l)
-	if hookErr == nil {
-		hookErr = runner.Run(ctx, hooks.RequestFailure(p.Status, strings.TrimRight(string(p.Body), "\n"), p.Method, p.HeaderText()))
-	}
-	if hookErr != nil {
+	event := hooks.RequestFailure(p.Status, strings.TrimRight(string(p.Body), "\n"), p.Method, p.HeaderText())
+	if hookErr := a.callHook(ctx, l, event); hookErr != nil {
 		a.complain("request_failure: " + report.Escape(hookErr.Error()))
 	}
 	return err

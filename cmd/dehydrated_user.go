@@ -70,7 +70,7 @@ func (a *app) rightUser() error {
 	case err != nil:
 		return a.settings.Wrong("DEHYDRATED_USER", err)
 	case other:
-		return &usefulError{a.settings.Wrong("DEHYDRATED_USER", errors.New("the config is for that user, and this is another")), "sudo -u " + name + " arid …"}
+		return &hintedError{a.settings.Wrong("DEHYDRATED_USER", errors.New("the config is for that user, and this is another")), "sudo -u " + name + " arid …"}
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -181,12 +180,7 @@ func (e *descriptorError) Hint() string {
 }
 
 func (e *descriptorError) Error() string {
-	var path *os.PathError
-	err := e.err
-	if errors.As(err, &path) {
-		err = path.Err
-	}
-	return fmt.Sprintf("%s %d: %v", e.flag, e.fd, err)
+	return fmt.Sprintf("%s %d: %v", e.flag, e.fd, cause(e.err))
 }
 func (e *descriptorError) Unwrap() error { return e.err }
 

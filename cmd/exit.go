@@ -143,6 +143,16 @@ type inputError struct {
 func (e *inputError) Error() string { return e.what + ": " + e.err.Error() }
 func (e *inputError) Unwrap() error { return e.err }
 
+// hintedError is an error with what might help.
+type hintedError struct {
+	err  error
+	hint string
+}
+
+func (e *hintedError) Error() string { return e.err.Error() }
+func (e *hintedError) Unwrap() error { return e.err }
+func (e *hintedError) Hint() string  { return e.hint }
+
 // outputError is a product that could not be written to stdout.
 type outputError struct {
 	err error

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -135,11 +136,14 @@ func validationHint(f issue.Failure) string {
 	if said.better(f.Seen.Cause) {
 		slices.Reverse(names)
 	}
-	for _, name := range names {
-		for _, row := range hintTable() {
-			if row.name == name {
-				return row.String()
-			}
+	return cmp.Or(hintNamed(names[0]), hintNamed(names[1]))
+}
+
+// hintNamed is the row of that name, as it is printed; "" where there is none.
+func hintNamed(name string) string {
+	for _, row := range hintTable() {
+		if row.name == name {
+			return row.String()
 		}
 	}
 	return ""

@@ -615,7 +615,7 @@ func (d *deployment) goBack(ctx context.Context, told bool, failure error) error
 			d.report.Warning(err.Error())
 		}
 	}
-	failed := &installError{failure, back}
+	failed := &hintedError{failure, back}
 	d.tellError(failed)
 	if d.json {
 		for _, i := range d.changed() {
@@ -626,16 +626,6 @@ func (d *deployment) goBack(ctx context.Context, told bool, failure error) error
 	}
 	return &toldError{statusDeploy}
 }
-
-// installError is a deployment that came to nothing.
-type installError struct {
-	err  error
-	back string
-}
-
-func (e *installError) Error() string { return e.err.Error() }
-func (e *installError) Unwrap() error { return e.err }
-func (e *installError) Hint() string  { return e.back }
 
 // tell says what became of the files: a line for each certificate that has changed.
 func (d *deployment) tell(done, result string, changed func(int) bool) {

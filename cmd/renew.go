@@ -129,7 +129,7 @@ func (a *app) domains() (*config.Domains, error) {
 	file := a.path("DOMAINS_TXT")
 	d, err := config.ReadDomains(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, a.from("DOMAINS_TXT", &usefulError{err, "a line of names for each certificate; \"arid sign NAME…\" needs no file"})
+		return nil, a.from("DOMAINS_TXT", &hintedError{err, "a line of names for each certificate; \"arid sign NAME…\" needs no file"})
 	}
 	if err != nil {
 		return nil, a.from("DOMAINS_TXT", err)
@@ -162,16 +162,6 @@ func (a *app) tellOdd() {
 	a.unsaid = nil
 }
 
-// usefulError is an error with a hint.
-type usefulError struct {
-	err  error
-	hint string
-}
-
-func (e *usefulError) Error() string { return e.err.Error() }
-func (e *usefulError) Unwrap() error { return e.err }
-func (e *usefulError) Hint() string  { return e.hint }
-
 // choose takes the lines that the words mean, by alias or by any name, and what
 // is wrong in lines that may be meant. No words mean all.
 func choose(d *config.Domains, words []string) (chosen []config.Line, bad []error, err error) {
@@ -183,10 +173,7 @@ func choose(d *config.Domains, words []string) (chosen []config.Line, bad []erro
 	}
 	meant := map[int]bool{}
 	for _, word := range words {
-		name := strings.ToLower(word)
-		if canonical, err := config.CanonicalName(word); err == nil {
-			name = canonical
-		}
+		name := canonicalOr(word)
 		found := false
 		for i, line := range d.Lines {
 			if line.Alias == strings.ToLower(word) || slices.Contains(line.Names, name) {
@@ -208,6 +195,14 @@ func choose(d *config.Domains, words []string) (chosen []config.Line, bad []erro
 		}
 	}
 	return chosen, bad, nil
+}
+
+// canonicalOr is a name in canonical form; what is none, such as an alias, in small letters.
+func canonicalOr(word string) string {
+	if name, err := config.CanonicalName(word); err == nil {
+		return name
+	}
+	return strings.ToLower(word)
 }
 
 func jitter(ctx context.Context, most time.Duration) error {
@@ -508,13 +503,7 @@ func (w *walk) request(ctx context.Context, line *config.Line) (*issue.Request, 
 // orphans names what arid made, that is due, and that no line covers: it would
 // expire in silence.
 func (w *walk) orphans(ctx context.Context, d *config.Domains) {
-	covered := map[string]bool{}
-	for _, line := range d.Lines {
-		covered[line.Alias] = true
-	}
-	for _, b := range d.Bad {
-		covered[b.Alias] = true
-	}
+	covered := d.Aliases()
 	all, err := w.common.store.Certificates()
 	if err != nil {
 		w.fail("", err)

@@ -21,7 +21,7 @@ func selfCheckHints(err error) (lines []string) {
 		return nil
 	}
 	for _, f := range unseen.Failures {
-		if line := causeHint(f.Seen.Cause); line != "" && !slices.Contains(lines, line) && len(lines) < maxProblemHints {
+		if line := hintNamed(string(f.Seen.Cause)); line != "" && !slices.Contains(lines, line) && len(lines) < maxProblemHints {
 			lines = append(lines, line)
 		}
 	}

@@ -212,8 +212,8 @@ func (a *app) sayResult(r *issue.Request, result *issue.Result) error {
 	switch {
 	case r.Certificate == nil && a.json: // the chain is in the object
 	case r.Certificate == nil:
-		if err := a.report.Out(string(certs.EncodeChain(result.Chain))); err != nil {
-			return &outputError{err}
+		if err := a.out(string(certs.EncodeChain(result.Chain))); err != nil {
+			return err
 		}
 		if !result.Issued {
 			a.report.Note(fmt.Sprintf("%s: %s", r.Names[0], result.Reason))

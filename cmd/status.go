@@ -224,12 +224,7 @@ func subjectsOf(lines []config.Line, bad []error) (all []subject) {
 func (l *lookout) others() (all []subject, err error) {
 	covered := map[string]bool{}
 	if l.list != nil {
-		for _, line := range l.list.Lines {
-			covered[line.Alias] = true
-		}
-		for _, b := range l.list.Bad {
-			covered[b.Alias] = true
-		}
+		covered = l.list.Aliases()
 	}
 	folders, err := l.common.store.Certificates()
 	for _, c := range folders {
@@ -248,11 +243,7 @@ func meant(sights []*sight, words []string) ([]*sight, error) {
 	for _, s := range sights {
 		is := s.listed()
 		for _, word := range words {
-			name := strings.ToLower(word)
-			if canonical, err := config.CanonicalName(word); err == nil {
-				name = canonical
-			}
-			if !s.listed() && (s.alias == strings.ToLower(word) || slices.Contains(s.Names, name)) {
+			if !s.listed() && (s.alias == strings.ToLower(word) || slices.Contains(s.Names, canonicalOr(word))) {
 				is, found[word] = true, true
 			}
 		}

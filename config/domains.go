@@ -32,6 +32,18 @@ type Domains struct {
 	badMore, warningsMore int
 }
 
+// Aliases are the certificates that a line is for, good or bad.
+func (d *Domains) Aliases() map[string]bool {
+	all := map[string]bool{}
+	for _, line := range d.Lines {
+		all[line.Alias] = true
+	}
+	for _, b := range d.Bad {
+		all[b.Alias] = true
+	}
+	return all
+}
+
 // Line is one certificate of domains.txt.
 type Line struct {
 	File  string
