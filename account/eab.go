@@ -98,8 +98,7 @@ func (s *Store) fetchEAB(ctx context.Context, c *acme.Client, r *acme.AccountReq
 		return nil
 	}
 	kid, text, err := c.FetchEAB(ctx, s.MailEAB, address)
-	var none *acme.NoEABError
-	if errors.As(err, &none) {
+	if none, ok := errors.AsType[*acme.NoEABError](err); ok {
 		return &EABError{CA: s.CA, What: none.Error()}
 	}
 	if err != nil {

@@ -121,8 +121,7 @@ func (s *Store) Deactivate(ctx context.Context, c *acme.Client) error {
 	err := c.DeactivateAccount(ctx)
 	if short(err) == "unauthorized" {
 		err = s.gone(ctx, c, err)
-		var gone *GoneError
-		if errors.As(err, &gone) {
+		if _, ok := errors.AsType[*GoneError](err); ok {
 			err = nil
 		}
 	}
@@ -140,8 +139,8 @@ func (s *Store) Deactivate(ctx context.Context, c *acme.Client) error {
 // reasons for that; the CA is asked then. Other errors come back as they are.
 func (s *Store) gone(ctx context.Context, c *acme.Client, err error) error {
 	if short(err) == "unauthorized" && c.AccountKey() != nil {
-		var gone *GoneError
-		if _, asked := s.find(ctx, c, &Account{Key: c.AccountKey()}); errors.As(asked, &gone) {
+		_, asked := s.find(ctx, c, &Account{Key: c.AccountKey()})
+		if gone, ok := errors.AsType[*GoneError](asked); ok {
 			return gone
 		}
 	}

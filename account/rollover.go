@@ -186,8 +186,7 @@ func (s *Store) finish(ctx context.Context, c *acme.Client, now time.Time) (back
 	if err == nil {
 		return s.promote(now)
 	}
-	var refused *RolloverError
-	if errors.As(err, &refused) {
+	if _, ok := errors.AsType[*RolloverError](err); ok {
 		err = errors.Join(err, os.Remove(s.nextFile()))
 	}
 	return "", err

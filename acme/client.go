@@ -357,8 +357,7 @@ func isTLS(err error) bool {
 // explain drops the layers that repeat method and URL, and says what trouble
 // with TLS is about.
 func explain(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
 	var certificate *tls.CertificateVerificationError

@@ -18,8 +18,7 @@ func (c *Client) nonce(ctx context.Context) (string, error) {
 	}
 	r, err := c.send(ctx, &call{what: "new nonce", method: http.MethodHead, member: newNonce, again: true})
 	if err != nil {
-		var temporary *TemporaryError
-		if errors.As(err, &temporary) {
+		if temporary, ok := errors.AsType[*TemporaryError](err); ok {
 			temporary.lost = false // what the nonce was wanted for has not been sent
 		}
 		return "", err

@@ -108,8 +108,7 @@ func (p *patience) asked(ctx context.Context, later *TemporaryError) (time.Durat
 // out whose answer is err; false where there is no time for that.
 func untilLook(ctx context.Context, err error, try int) (time.Duration, bool) {
 	wait := jitter(time.Second << (try - 1))
-	var temporary *TemporaryError
-	if errors.As(err, &temporary) && !temporary.Until.IsZero() {
+	if temporary, ok := errors.AsType[*TemporaryError](err); ok && !temporary.Until.IsZero() {
 		wait = max(wait, time.Until(temporary.Until))
 	}
 	return wait, ctx.Err() == nil && wait <= maxWait && within(ctx, wait)

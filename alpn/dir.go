@@ -47,8 +47,7 @@ func (e *DirError) Unwrap() error { return e.Err }
 func (e *DirError) Hint() string { return e.hint }
 
 func dirError(path string, err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		err = p.Err
 	}
 	e := &DirError{Path: path, Reason: "cannot be opened: " + err.Error(), Err: err}

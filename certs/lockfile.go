@@ -278,12 +278,10 @@ func (l *lockFile) sweep() {
 
 // named puts the lock's whole name into an error of its directory's.
 func (l *lockFile) named(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return &fs.PathError{Op: "lock", Path: l.path, Err: p.Err}
 	}
-	var link *os.LinkError
-	if errors.As(err, &link) {
+	if link, ok := errors.AsType[*os.LinkError](err); ok {
 		return &fs.PathError{Op: "lock", Path: l.path, Err: link.Err}
 	}
 	return err

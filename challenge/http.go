@@ -61,8 +61,7 @@ func OpenHTTPDir(path string) (*HTTPDir, error) {
 }
 
 func dirError(path string, err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		err = p.Err
 	}
 	e := &DirError{Path: path, Reason: "cannot be opened: " + err.Error(), Err: err}

@@ -265,8 +265,7 @@ func lookup(ctx context.Context, name string) ([]netip.Addr, error) {
 	for i := range found {
 		found[i] = found[i].Unmap()
 	}
-	var why *net.DNSError
-	if errors.As(err, &why) {
+	if why, ok := errors.AsType[*net.DNSError](err); ok {
 		return nil, errors.New(strconv.Quote(name) + ": " + why.Err)
 	}
 	return found, err

@@ -251,8 +251,7 @@ func (a *app) tellDehydrated(err error, program string) {
 			strings.ToLower(p.Method), p.URL, p.Status, p.HeaderText(), strings.TrimRight(string(p.Body), "\n")))
 	}
 	mark := "ERROR: "
-	var own *ownWords
-	if errors.As(err, &own) && is[*issue.ValidationError](own.err) {
+	if own, ok := errors.AsType[*ownWords](err); ok && is[*issue.ValidationError](own.err) {
 		a.complain(mark + own.text)
 		err, mark = own.err, " + " // what arid has to say beside that
 	}

@@ -344,8 +344,7 @@ func (a *app) askDehydratedRevocation(ctx context.Context, l *dehydratedLine, fi
 
 // revoked takes a certificate that the CA had revoked before for what it is.
 func (a *app) revoked(ctx context.Context, l *dehydratedLine, err error) error {
-	var p *acme.Problem
-	if errors.As(err, &p) && p.Short() == "alreadyRevoked" {
+	if p, ok := errors.AsType[*acme.Problem](err); ok && p.Short() == "alreadyRevoked" {
 		a.progress(l, " + The CA had revoked it already.")
 		return nil
 	}

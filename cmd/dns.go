@@ -102,8 +102,7 @@ func (a *app) dnsWait(ctx context.Context, records []dns.Record) error {
 		defer cancel()
 		err = c.Wait(within, records)
 	}
-	var unseen *dns.UnseenError
-	if errors.As(err, &unseen) && unseen.OnlyUnreachable() {
+	if unseen, ok := errors.AsType[*dns.UnseenError](err); ok && unseen.OnlyUnreachable() {
 		a.report.Warning(err.Error())
 		err = nil
 	}

@@ -50,18 +50,15 @@ func exitStatus(err error) int {
 	case err == nil:
 		return statusOK
 	case is[*toldError](err):
-		var t *toldError
-		errors.As(err, &t)
+		t, _ := errors.AsType[*toldError](err)
 		return t.status
 	case is[*SignalError](err):
-		var s *SignalError
-		errors.As(err, &s)
+		s, _ := errors.AsType[*SignalError](err)
 		return 128 + int(s.Signal) // seen by tests only: main dies by the signal
 	case is[*undecidedError](err):
 		return statusUndecided
 	case is[*issue.HeldError](err):
-		var h *issue.HeldError
-		errors.As(err, &h)
+		h, _ := errors.AsType[*issue.HeldError](err)
 		return cmp.Or(h.Status, statusLater)
 	case is[*guard.Panic](err):
 		return statusBug
@@ -74,8 +71,7 @@ func exitStatus(err error) int {
 	case is[*acme.TemporaryError](err), is[*renew.ClockError](err), is[*atomicfile.LockedError](err), is[*certs.ForeignLockError](err), errors.Is(err, context.DeadlineExceeded):
 		return statusLater
 	case is[*dns.UpdateError](err):
-		var u *dns.UpdateError
-		if errors.As(err, &u); u.Temporary() {
+		if u, _ := errors.AsType[*dns.UpdateError](err); u.Temporary() {
 			return statusLater
 		}
 		return statusConfig
@@ -90,8 +86,7 @@ func exitStatus(err error) int {
 	case is[*account.GoneError](err), is[*account.TermsError](err), is[*account.EABError](err), is[*account.NoneError](err):
 		return statusConfig // also where the CA says so, in a problem document
 	case is[*acme.Problem](err):
-		var p *acme.Problem
-		if errors.As(err, &p); p.Status >= 500 {
+		if p, _ := errors.AsType[*acme.Problem](err); p.Status >= 500 {
 			return statusLater
 		}
 		return statusFailed
@@ -117,13 +112,13 @@ func exitStatus(err error) int {
 
 // usage tells whether a wrong setting was given by a flag.
 func usage(err error) bool {
-	var c *config.Error
-	return errors.As(err, &c) && c.Flag
+	c, ok := errors.AsType[*config.Error](err)
+	return ok && c.Flag
 }
 
 func is[E error](err error) bool {
-	var e E
-	return errors.As(err, &e)
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 // usageError is a command line that makes no sense.

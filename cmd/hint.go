@@ -20,8 +20,7 @@ func hints(err error) (lines []string) {
 	if errors.As(err, &own) && own.Hint() != "" {
 		lines = append(lines, own.Hint())
 	}
-	var setting *issue.ConfigError
-	if errors.As(err, &setting) && setting.Hint != "" {
+	if setting, ok := errors.AsType[*issue.ConfigError](err); ok && setting.Hint != "" {
 		lines = append(lines, setting.Hint)
 	}
 	lines = append(lines, selfCheckHints(err)...)
@@ -31,16 +30,13 @@ func hints(err error) (lines []string) {
 	if errors.As(err, &later) && !later.Until.IsZero() {
 		lines = append(lines, "not before "+later.Until.UTC().Format(time.RFC3339))
 	}
-	var issuer x509.UnknownAuthorityError
-	if errors.As(err, &issuer) {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		lines = append(lines, "--ca-bundle FILE adds the roots of a CA of your own; a captive portal or a proxy shows one that nobody knows")
 	}
-	var dates x509.CertificateInvalidError
-	if errors.As(err, &dates) && dates.Reason == x509.Expired {
+	if dates, ok := errors.AsType[x509.CertificateInvalidError](err); ok && dates.Reason == x509.Expired {
 		lines = append(lines, "is the clock of this host right?")
 	}
-	var terms *account.TermsError
-	if errors.As(err, &terms) {
+	if _, ok := errors.AsType[*account.TermsError](err); ok {
 		lines = append(lines, "if you agree to them, say --accept-terms")
 	}
 	if is[*issue.DeployError](err) && !is[*rehearsalError](err) {

@@ -125,8 +125,7 @@ func (a *app) finish(err error) int {
 		a.tellOutcome(err)
 	}
 	a.emitError(err)
-	var bug *guard.Panic
-	if errors.As(err, &bug) && a.verbose {
+	if bug, ok := errors.AsType[*guard.Panic](err); ok && a.verbose {
 		for line := range strings.Lines(string(bug.Stack)) {
 			a.report.Explain("", strings.TrimRight(line, "\n"))
 		}

@@ -257,8 +257,7 @@ func (a *app) checkDirs(o respond.Options) error {
 
 // cause leaves out what was done to which file.
 func cause(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err
 	}
 	return err

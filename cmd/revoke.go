@@ -175,8 +175,7 @@ func (a *app) askRevocation(ctx context.Context, leaf *x509.Certificate, reason 
 	if key == nil {
 		err = authority.store.Lost(err)
 	}
-	var p *acme.Problem
-	if errors.As(err, &p) && p.Short() == "alreadyRevoked" {
+	if p, ok := errors.AsType[*acme.Problem](err); ok && p.Short() == "alreadyRevoked" {
 		a.report.Note(fmt.Sprintf("the CA had revoked serial %x already", leaf.SerialNumber))
 		return true, nil
 	}

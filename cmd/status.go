@@ -212,8 +212,7 @@ func subjectsOf(lines []config.Line, bad []error) (all []subject) {
 		}
 	}
 	for _, err := range bad {
-		var b *config.LineError
-		if errors.As(err, &b) && b.Alias != "" && !covered[b.Alias] {
+		if b, ok := errors.AsType[*config.LineError](err); ok && b.Alias != "" && !covered[b.Alias] {
 			all, covered[b.Alias] = append(all, subject{alias: b.Alias, wrong: b}), true
 		}
 	}

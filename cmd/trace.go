@@ -150,8 +150,7 @@ func (t *tracer) exchange(x acme.Exchange) {
 func (t *tracer) hook(c hooks.Call) {
 	line := traceHook{Schema: 1, Time: traceTime(c.Began), Hook: c.Event, Program: c.Program, Arguments: c.Arguments,
 		Duration: c.Duration.Round(time.Microsecond).Seconds()}
-	var exit *hooks.ExitError
-	if errors.As(c.Err, &exit) {
+	if exit, ok := errors.AsType[*hooks.ExitError](c.Err); ok {
 		line.Status = exit.Status
 		if exit.Signal != 0 {
 			line.Signal = unix.SignalName(exit.Signal)

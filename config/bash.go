@@ -90,15 +90,20 @@ func (sh *shell) inBash(ctx context.Context, bash, file string) (*result, error)
 		return nil, talked
 	}
 	if ctx.Err() != nil {
-		at := t.last
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return nil, ctx.Err()
 		}
-		return nil, &Error{File: at.File, Line: at.Line, What: "did not come to an end in time"}
+		return nil, t.last.wrong("did not come to an end in time")
 	}
 	if !t.ended {
 		return nil, t.failure(status, &said)
 	}
+	t.res.Said = said.lines()
+	return t.result(), nil
+}
+
+// result is what came of an evaluation that was told to its end.
+func (t *talk) result() *result {
 	for name, v := range t.final {
 		v.Exported, v.Array = t.exported[name], t.arrays[name]
 		if v.Array {
@@ -106,12 +111,11 @@ func (sh *shell) inBash(ctx context.Context, bash, file string) (*result, error)
 		}
 		t.final[name] = v
 	}
-	t.res.Vars = sh.changed(t.final, t.at)
-	t.res.Said = said.lines()
-	for path := range sh.files {
+	t.res.Vars = t.sh.changed(t.final, t.at)
+	for path := range t.sh.files {
 		t.note(path)
 	}
-	return t.res, nil
+	return t.res
 }
 
 // talk is the conversation with the script: NUL-terminated words.
@@ -157,17 +161,6 @@ func (t *talk) word() (string, error) {
 	}
 }
 
-func (t *talk) words(to ...*string) error {
-	for _, s := range to {
-		w, err := t.word()
-		if err != nil {
-			return err
-		}
-		*s = w
-	}
-	return nil
-}
-
 func (t *talk) say(words ...string) {
 	var b []byte
 	for _, w := range words {
@@ -176,106 +169,141 @@ func (t *talk) say(words ...string) {
 	t.answer.Write(b) // one that is gone is seen by the next word
 }
 
-// run reads to the end. An error is a refusal of ours.
+// operands are how many words follow the one that a message begins with. Three of them
+// are mostly a place: directory, file and line.
+var operands = map[string]int{
+	"presets": 0, "check": 2, "assign": 4, "lost": 4, "source": 4, "dropins": 1, "stage": 1,
+	"exit": 5, "variable": 2, "exported": 1, "arrays": 1, "functions": 1, "umask": 2, "end": 0,
+}
+
+// run hears to the end. An error is a refusal of ours.
 func (t *talk) run() error {
-	var mask, dir, file, line, text, name, value string
-	for {
-		var op string
-		err := t.words(&op)
-		switch op {
-		case "presets":
-			for n, v := range t.sh.Presets {
-				t.say(n, v)
-			}
-			t.say("")
-			t.stage = t.file
-			t.say(t.file)
-		case "check":
-			err = t.words(&dir, &file)
-			if err == nil {
-				if _, err := t.sh.read(absolute(dir, file)); err != nil {
-					return err
-				}
-				t.say("ok")
-			}
-		case "assign":
-			if err = t.words(&dir, &file, &line, &text); err == nil {
-				t.assigned(place{File: absolute(dir, file), Line: number10(line), Dropin: t.stage != t.file}, text)
-			}
-		case "lost":
-			if err = t.words(&dir, &file, &line, &text); err == nil {
-				word, _, _ := strings.Cut(text, " ")
-				t.res.Lost = append(t.res.Lost, fmt.Sprintf("%s: %s has no effect outside the config", where(absolute(dir, file), number10(line)), word))
-			}
-		case "source":
-			if err = t.words(&dir, &file, &line, &text); err == nil {
-				// Before bash opens it: a FIFO would hold it up.
-				if path := sourcedLiteral(text); path != "" {
-					_, err := t.sh.read(absolute(dir, path))
-					if err != nil && !errors.Is(err, fs.ErrNotExist) {
-						return err
-					}
-				}
-				t.say("ok")
-			}
-		case "dropins":
-			if err = t.words(&value); err == nil {
-				files, err := t.sh.dropins(value, t.at["CONFIG_D"])
-				if err != nil {
-					return err
-				}
-				for _, f := range files {
-					if _, err := t.sh.read(f); err != nil {
-						return err
-					}
-				}
-				t.say(append(files, "")...)
-			}
-		case "stage":
-			err = t.words(&t.stage)
-		case "exit":
-			var status string
-			if err = t.words(&status, &dir, &file, &line, &t.command); err == nil {
-				t.left, t.status = true, number10(status)
-				t.last = place{File: t.file}
-				if file != "" {
-					t.last = place{File: absolute(dir, file), Line: number10(line)}
-				}
-			}
-		case "variable":
-			if err = t.words(&name, &value); err == nil {
-				t.final[name] = variable{Value: value, Set: true}
-			}
-		case "exported", "arrays", "functions":
-			if err = t.words(&value); err == nil {
-				m := map[string]map[string]bool{"exported": t.exported, "arrays": t.arrays, "functions": t.res.Funcs}[op]
-				for n := range strings.FieldsSeq(value) {
-					if !strings.HasPrefix(n, "__arid_") {
-						m[n] = true
-					}
-				}
-			}
-		case "umask":
-			if err = t.words(&mask, &value); err == nil && mask != value {
-				if n, err := strconv.ParseInt(value, 8, 32); err == nil {
-					t.res.Umask = int(n)
-				}
-			}
-		case "end":
-			t.ended = true
+	for !t.ended {
+		message, err := t.message()
+		if errors.Is(err, io.EOF) {
 			return nil
-		default:
-			if err == nil {
-				return &Error{File: t.file, What: fmt.Sprintf("bash said %q", cut(op))}
-			}
+		}
+		if err == nil {
+			err = t.hear(message[0], message[1:])
 		}
 		if err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
 			return err
 		}
 	}
+	return nil
+}
+
+// message reads a word and those that go with it.
+func (t *talk) message() ([]string, error) {
+	op, err := t.word()
+	if err != nil {
+		return nil, err
+	}
+	n, known := operands[op]
+	if !known {
+		return nil, &Error{File: t.file, What: fmt.Sprintf("bash said %q", cut(op))}
+	}
+	words := []string{op}
+	for range n {
+		word, err := t.word()
+		if err != nil {
+			return nil, err
+		}
+		words = append(words, word)
+	}
+	return words, nil
+}
+
+// hear does what a message is for. An error is a refusal of ours.
+func (t *talk) hear(op string, words []string) error {
+	switch op {
+	case "presets":
+		for n, v := range t.sh.Presets {
+			t.say(n, v)
+		}
+		t.stage = t.file
+		t.say("", t.file)
+	case "check":
+		if _, err := t.sh.read(absolute(words[0], words[1])); err != nil {
+			return err
+		}
+		t.say("ok")
+	case "assign":
+		at := placeOf(words)
+		at.Dropin = t.stage != t.file
+		t.assigned(at, words[3])
+	case "lost":
+		at := placeOf(words)
+		word, _, _ := strings.Cut(words[3], " ")
+		t.res.Lost = append(t.res.Lost, fmt.Sprintf("%s: %s has no effect outside the config", where(at.File, at.Line), word))
+	case "source":
+		return t.source(words[0], words[3])
+	case "dropins":
+		return t.dropins(words[0])
+	case "stage":
+		t.stage = words[0]
+	case "exit":
+		t.left, t.status, t.command = true, number10(words[0]), words[4]
+		t.last = place{File: t.file}
+		if words[2] != "" {
+			t.last = placeOf(words[1:])
+		}
+	case "variable":
+		t.final[words[0]] = variable{Value: words[1], Set: true}
+	case "exported":
+		addNames(t.exported, words[0])
+	case "arrays":
+		addNames(t.arrays, words[0])
+	case "functions":
+		addNames(t.res.Funcs, words[0])
+	case "umask":
+		if n, err := strconv.ParseInt(words[1], 8, 32); err == nil && words[0] != words[1] {
+			t.res.Umask = int(n)
+		}
+	case "end":
+		t.ended = true
+	}
+	return nil
+}
+
+// source looks at a file before bash opens it: a FIFO would hold it up.
+func (t *talk) source(dir, command string) error {
+	if path := sourcedLiteral(command); path != "" {
+		if _, err := t.sh.read(absolute(dir, path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	t.say("ok")
+	return nil
+}
+
+// dropins tells bash the files of CONFIG_D.
+func (t *talk) dropins(dir string) error {
+	files, err := t.sh.dropins(dir, t.at["CONFIG_D"])
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if _, err := t.sh.read(f); err != nil {
+			return err
+		}
+	}
+	t.say(append(files, "")...)
+	return nil
+}
+
+// addNames adds names with blanks between, but those of the script.
+func addNames(to map[string]bool, names string) {
+	for n := range strings.FieldsSeq(names) {
+		if !strings.HasPrefix(n, "__arid_") {
+			to[n] = true
+		}
+	}
+}
+
+// placeOf is the place that a message begins with.
+func placeOf(words []string) place {
+	return place{File: absolute(words[0], words[1]), Line: number10(words[2])}
 }
 
 func absolute(dir, file string) string {
@@ -293,7 +321,7 @@ func number10(s string) int {
 // sourcedLiteral returns the path in "source PATH" if it has a slash and
 // nothing in it is expanded.
 func sourcedLiteral(text string) string {
-	f, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(text), "")
+	f, err := parse(strings.NewReader(text), "")
 	if err != nil || len(f.Stmts) != 1 {
 		return ""
 	}
@@ -310,7 +338,7 @@ func sourcedLiteral(text string) string {
 
 // assigned notes the names that a command, as bash prints it, gives values to.
 func (t *talk) assigned(at place, text string) {
-	f, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(text), "")
+	f, err := parse(strings.NewReader(text), "")
 	if err != nil || len(f.Stmts) != 1 {
 		return
 	}
@@ -332,7 +360,7 @@ func (t *talk) assigned(at place, text string) {
 
 // note adds the names that a file expands.
 func (t *talk) note(path string) {
-	f, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(bytes.NewReader(t.sh.files[path]), "")
+	f, err := parse(bytes.NewReader(t.sh.files[path]), "")
 	if err != nil {
 		return
 	}

@@ -299,87 +299,109 @@ func (c *checker) call(x *syntax.CallExpr) {
 	if !bashBuiltins[name] {
 		return
 	}
-	args := x.Args[1:]
-	lits := make([]string, len(args)) // "" where not a literal
-	for i, a := range args {
-		lits[i] = literal(a)
+	var lits []string
+	for _, a := range x.Args[1:] {
+		lits = append(lits, literal(a))
 	}
+	c.builtin(x, name, lits)
+}
+
+// builtin checks the words of a command that is built in: x has them as they stand,
+// words the literal ones, "" for what is none.
+func (c *checker) builtin(x *syntax.CallExpr, name string, words []string) {
 	switch name {
 	case "true", "false", ":":
 	case "break", "continue", "shift":
-		if len(args) > 0 {
+		if len(words) > 0 {
 			c.no(x, "%s with an argument", name)
 		}
 		if name == "shift" && (c.fn == "" || c.inSubst) {
 			c.no(x, "shift outside a function")
 		}
 	case "echo":
-		for _, a := range args {
-			l := a.Lit()
-			if l == "-n" {
-				continue
-			}
-			if strings.HasPrefix(l, "-") {
-				c.no(x, "echo %s", l)
-			}
-			break
-		}
+		c.echo(x)
 	case "printf":
-		if len(args) == 0 || !plainFormat(lits[0]) {
+		if len(words) == 0 || !plainFormat(words[0]) {
 			c.no(x, "printf with anything but %%s and %%d in its format")
 		}
 	case "test", "[":
-		if len(args) > 5 {
+		if len(words) > 5 {
 			c.no(x, "test with more than four arguments")
 		}
-		for _, l := range lits {
+		for _, l := range words {
 			if len(l) > 1 && l[0] == '-' && !testOperators[l] {
 				c.no(x, "test %s", l)
 			}
 		}
 	case "set":
-		for _, l := range lits {
-			switch l {
-			case "-e", "+e", "-u", "+u", "-a", "+a", "-f", "-eu", "-o", "+o", "errexit", "nounset", "allexport", "pipefail":
-			default:
-				c.no(x, "set %s", l)
-			}
-		}
-		if len(lits) == 0 || c.inSubst {
-			c.no(x, "set here")
-		}
+		c.set(x, words)
 	case "unset":
-		for i, l := range lits {
-			if i == 0 && l == "-v" {
-				continue
-			}
-			if !syntax.ValidName(l) || c.funcs[l] {
-				c.no(x, "unset %s", l)
-				continue
-			}
-			c.assigned(x, l)
-		}
-		if c.fn != "" || len(lits) == 0 {
-			c.no(x, "unset here")
-		}
+		c.unset(x, words)
 	case "return", "exit":
-		if c.inSubst || name == "return" && c.main && c.fn == "" {
-			c.no(x, "%s here", name)
-		}
-		switch {
-		case len(args) == 0:
-			// The interpreter returns 0, bash the last command's status.
-			x.Args = append(x.Args, &syntax.Word{Parts: []syntax.WordPart{
-				&syntax.ParamExp{Dollar: x.Pos(), Short: true, Param: &syntax.Lit{ValuePos: x.Pos(), ValueEnd: x.Pos(), Value: "?"}}}})
-		case len(args) > 1 || !digits(lits[0]) || len(lits[0]) > 3:
-			c.no(x, "%s with anything but a number", name)
-		}
+		c.leave(x, name, words)
 	case "source", ".":
-		if len(args) != 1 || c.inSubst {
+		if len(words) != 1 || c.inSubst {
 			c.no(x, "%s with arguments, or in a command substitution", name)
 		}
 	default:
 		c.no(x, "%q", name)
+	}
+}
+
+func (c *checker) echo(x *syntax.CallExpr) {
+	for _, a := range x.Args[1:] {
+		l := a.Lit()
+		if l == "-n" {
+			continue
+		}
+		if strings.HasPrefix(l, "-") {
+			c.no(x, "echo %s", l)
+		}
+		return
+	}
+}
+
+func (c *checker) set(x *syntax.CallExpr, words []string) {
+	for _, l := range words {
+		switch l {
+		case "-e", "+e", "-u", "+u", "-a", "+a", "-f", "-eu", "-o", "+o", "errexit", "nounset", "allexport", "pipefail":
+		default:
+			c.no(x, "set %s", l)
+		}
+	}
+	if len(words) == 0 || c.inSubst {
+		c.no(x, "set here")
+	}
+}
+
+func (c *checker) unset(x *syntax.CallExpr, words []string) {
+	for i, l := range words {
+		if i == 0 && l == "-v" {
+			continue
+		}
+		if !syntax.ValidName(l) || c.funcs[l] {
+			c.no(x, "unset %s", l)
+			continue
+		}
+		c.assigned(x, l)
+	}
+	if c.fn != "" || len(words) == 0 {
+		c.no(x, "unset here")
+	}
+}
+
+// leave checks "return" and "exit".
+func (c *checker) leave(x *syntax.CallExpr, name string, words []string) {
+	if c.inSubst || name == "return" && c.main && c.fn == "" {
+		c.no(x, "%s here", name)
+	}
+	switch {
+	case len(words) == 0:
+		// The interpreter returns 0, bash the last command's status.
+		x.Args = append(x.Args, &syntax.Word{Parts: []syntax.WordPart{
+			&syntax.ParamExp{Dollar: x.Pos(), Short: true, Param: &syntax.Lit{ValuePos: x.Pos(), ValueEnd: x.Pos(), Value: "?"}}}})
+	case len(words) > 1 || !digits(words[0]) || len(words[0]) > 3:
+		c.no(x, "%s with anything but a number", name)
 	}
 }
 
@@ -667,21 +689,7 @@ func (c *checker) param(p *syntax.ParamExp) {
 		}
 	}
 	if p.Repl != nil {
-		c.word(p.Repl.Orig, false)
-		c.word(p.Repl.With, false)
-		if p.Repl.With != nil {
-			for _, part := range p.Repl.With.Parts {
-				switch part := part.(type) {
-				case *syntax.Lit:
-					if !strings.ContainsAny(part.Value, `&\~`) {
-						continue
-					}
-				case *syntax.SglQuoted, *syntax.DblQuoted:
-					continue
-				}
-				c.no(p, "a replacement that is neither plain nor quoted")
-			}
-		}
+		c.replacement(p)
 	}
 	if p.Exp == nil {
 		return
@@ -689,36 +697,7 @@ func (c *checker) param(p *syntax.ParamExp) {
 	switch p.Exp.Op {
 	case syntax.AlternateUnset, syntax.AlternateUnsetOrNull, syntax.DefaultUnset, syntax.DefaultUnsetOrNull,
 		syntax.ErrorUnset, syntax.ErrorUnsetOrNull, syntax.AssignUnset, syntax.AssignUnsetOrNull:
-		if p.Index != nil {
-			c.no(p, "a default for an array")
-		}
-		if p.Exp.Word == nil {
-			return
-		}
-		for _, part := range p.Exp.Word.Parts {
-			if l, ok := part.(*syntax.Lit); ok && strings.Contains(l.Value, `\`) {
-				c.no(p, "a backslash within a default")
-			}
-		}
-		c.word(p.Exp.Word, true)
-		syntax.Walk(p.Exp.Word, func(n syntax.Node) bool {
-			switch n := n.(type) {
-			case *syntax.SglQuoted:
-				c.no(n, "single quotes within a default")
-			case *syntax.CmdSubst:
-				c.no(n, "a command substitution within a default")
-			case *syntax.ArithmExp:
-				c.no(n, "arithmetic within a default")
-			case *syntax.ParamExp:
-				if n.Param != nil {
-					c.risky[n.Param.Value] = true
-				}
-				if n.Exp != nil && (n.Exp.Op == syntax.AssignUnset || n.Exp.Op == syntax.AssignUnsetOrNull || n.Exp.Op == syntax.ErrorUnset || n.Exp.Op == syntax.ErrorUnsetOrNull) {
-					c.no(n, "an assignment or an error within a default")
-				}
-			}
-			return true
-		})
+		c.defaultOf(p)
 	case syntax.RemSmallPrefix, syntax.RemLargePrefix, syntax.RemSmallSuffix, syntax.RemLargeSuffix:
 		c.word(p.Exp.Word, false)
 	case syntax.UpperFirst, syntax.UpperAll, syntax.LowerFirst, syntax.LowerAll:
@@ -728,6 +707,60 @@ func (c *checker) param(p *syntax.ParamExp) {
 	default:
 		c.no(p, "${%s@…}", name)
 	}
+}
+
+// replacement checks ${NAME/PATTERN/TEXT}.
+func (c *checker) replacement(p *syntax.ParamExp) {
+	c.word(p.Repl.Orig, false)
+	c.word(p.Repl.With, false)
+	if p.Repl.With == nil {
+		return
+	}
+	for _, part := range p.Repl.With.Parts {
+		switch part := part.(type) {
+		case *syntax.Lit:
+			if !strings.ContainsAny(part.Value, `&\~`) {
+				continue
+			}
+		case *syntax.SglQuoted, *syntax.DblQuoted:
+			continue
+		}
+		c.no(p, "a replacement that is neither plain nor quoted")
+	}
+}
+
+// defaultOf checks ${NAME:-WORD} and its like.
+func (c *checker) defaultOf(p *syntax.ParamExp) {
+	if p.Index != nil {
+		c.no(p, "a default for an array")
+	}
+	if p.Exp.Word == nil {
+		return
+	}
+	for _, part := range p.Exp.Word.Parts {
+		if l, ok := part.(*syntax.Lit); ok && strings.Contains(l.Value, `\`) {
+			c.no(p, "a backslash within a default")
+		}
+	}
+	c.word(p.Exp.Word, true)
+	syntax.Walk(p.Exp.Word, func(n syntax.Node) bool {
+		switch n := n.(type) {
+		case *syntax.SglQuoted:
+			c.no(n, "single quotes within a default")
+		case *syntax.CmdSubst:
+			c.no(n, "a command substitution within a default")
+		case *syntax.ArithmExp:
+			c.no(n, "arithmetic within a default")
+		case *syntax.ParamExp:
+			if n.Param != nil {
+				c.risky[n.Param.Value] = true
+			}
+			if n.Exp != nil && (n.Exp.Op == syntax.AssignUnset || n.Exp.Op == syntax.AssignUnsetOrNull || n.Exp.Op == syntax.ErrorUnset || n.Exp.Op == syntax.ErrorUnsetOrNull) {
+				c.no(n, "an assignment or an error within a default")
+			}
+		}
+		return true
+	})
 }
 
 func decimal(s string) bool {

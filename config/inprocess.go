@@ -110,12 +110,7 @@ func (sh *shell) inProcess(ctx context.Context, file string) (res *result, err e
 	}
 	res = &result{Vars: sh.changed(final, at), Funcs: map[string]bool{}, Used: p.used, Said: p.err.lines(), Umask: -1}
 	for f := range p.r.Funcs {
-		res.Funcs[f] = true
-	}
-	for f := range res.Funcs {
-		if strings.HasPrefix(f, "__arid_") {
-			delete(res.Funcs, f)
-		}
+		addNames(res.Funcs, f)
 	}
 	return res, nil
 }
@@ -151,7 +146,7 @@ func (p *process) load(path string, main, dropin bool) (*syntax.File, error) {
 	l := &p.files[len(p.files)-1]
 	in := io.MultiReader(strings.NewReader(strings.Repeat("\n", int(p.line))), strings.NewReader(string(data)))
 	p.line += uint(strings.Count(string(data), "\n")) + 1
-	l.tree, err = syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(in, path)
+	l.tree, err = parse(in, path)
 	if err != nil {
 		return nil, p.syntaxError(path, err)
 	}
@@ -168,6 +163,10 @@ func (p *process) load(path string, main, dropin bool) (*syntax.File, error) {
 		return true
 	})
 	return l.tree, nil
+}
+
+func parse(in io.Reader, path string) (*syntax.File, error) {
+	return syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(in, path)
 }
 
 // syntaxFault is a file that could not be parsed; bash may know better.
@@ -289,20 +288,17 @@ func (p *process) failure(status error, s *syntax.Stmt) error {
 	case errors.As(status, &un), errors.As(status, &fault), errors.As(status, &ours):
 		return status
 	case errors.Is(status, context.DeadlineExceeded):
-		at := p.place(p.at(s))
-		return &Error{File: at.File, Line: at.Line, What: "did not come to an end in time"}
+		return p.place(p.at(s)).wrong("did not come to an end in time")
 	case errors.Is(status, context.Canceled):
 		return status
 	}
 	code := 0
-	var st interp.ExitStatus
-	if errors.As(status, &st) {
+	if st, ok := errors.AsType[interp.ExitStatus](status); ok {
 		code = int(st)
 	}
 	pos := p.at(s)
 	if p.exited {
-		at := p.place(pos)
-		return exitError(at, code)
+		return exitError(p.place(pos), code)
 	}
 	said := p.err.since()
 	if name, _, ok := strings.Cut(said, ": "); ok && syntax.ValidName(name) {
@@ -310,12 +306,10 @@ func (p *process) failure(status error, s *syntax.Stmt) error {
 			if p.check.risky[name] {
 				return &needsBash{p.place(u), fmt.Sprintf("the default value that holds %q, which is not set", name)}
 			}
-			at := p.place(u)
-			return &Error{File: at.File, Line: at.Line, What: said}
+			return p.place(u).wrong(said)
 		}
 	}
-	at := p.place(pos)
-	return commandError(at, code, said)
+	return commandError(p.place(pos), code, said)
 }
 
 func exitError(at place, code int) *Error {
@@ -407,8 +401,7 @@ func (p *process) source(hc interp.HandlerContext, args []string) ([]string, err
 		return args, nil // the builtin says that it is not there, and fails
 	}
 	if p.sourced++; p.sourced > maxSourced {
-		at := p.place(hc.Pos)
-		return nil, &Error{File: at.File, Line: at.Line, What: fmt.Sprintf("more than %d files sourced", maxSourced)}
+		return nil, p.place(hc.Pos).wrong(fmt.Sprintf("more than %d files sourced", maxSourced))
 	}
 	tree, err := p.load(path, false, p.place(hc.Pos).Dropin)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -81,8 +81,7 @@ func (s *Settings) ForCertificate(ctx context.Context, alias string, words []str
 // endsNothing makes a mistake of an "exit": in a certificate's config it is not for
 // the whole program, whose status would hide that nothing was done.
 func endsNothing(err error) error {
-	var e *Error
-	if errors.As(err, &e) && e.Exited {
+	if e, ok := errors.AsType[*Error](err); ok && e.Exited {
 		return &Error{File: e.File, Line: e.Line, What: fmt.Sprintf("exit %d: a certificate's config cannot end the program", e.Status)}
 	}
 	return err

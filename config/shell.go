@@ -26,6 +26,8 @@ type place struct {
 	Dropin bool
 }
 
+func (at place) wrong(what string) *Error { return &Error{File: at.File, Line: at.Line, What: what} }
+
 // variable is what an evaluation left of one name.
 type variable struct {
 	Value    string
@@ -70,8 +72,7 @@ func (sh *shell) evaluate(ctx context.Context, file string) (*result, error) {
 	defer cancel()
 	r, err := sh.inProcess(ctx, file)
 	bash := sh.findBash()
-	var fault *syntaxFault
-	if errors.As(err, &fault) {
+	if fault, ok := errors.AsType[*syntaxFault](err); ok {
 		// Text that this parser does not take and bash does is not wrong.
 		if bash == "" || !bashParses(ctx, bash, sh.files[fault.err.File]) {
 			return nil, fault.err
@@ -180,8 +181,7 @@ func (sh *shell) dropins(dir string, at place) ([]string, error) {
 
 // plainPathError takes the path off an error that is reported beside the path.
 func plainPathError(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe.Err
 	}
 	return err

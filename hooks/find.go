@@ -169,8 +169,7 @@ func from(dir, path string) string {
 
 // reason is err without the operation and path that the message already has.
 func reason(err error) string {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err.Error()
 	}
 	return err.Error()

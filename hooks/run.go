@@ -252,8 +252,7 @@ func (r *Runner) spawn(program string, args, env []string, stdout io.Writer) (*e
 	}
 	closeOnExec()
 	if err := cmd.Start(); err != nil {
-		var path *os.PathError
-		if errors.As(err, &path) {
+		if path, ok := errors.AsType[*os.PathError](err); ok {
 			err = path.Err // the message names the program already
 		}
 		return nil, err

@@ -125,8 +125,7 @@ func (r *run) failed(ctx context.Context, err error) {
 		return
 	}
 	now := r.Now.Add(time.Since(r.began))
-	var later *acme.TemporaryError
-	if errors.As(err, &later) && later.Until.After(now) {
+	if later, ok := errors.AsType[*acme.TemporaryError](err); ok && later.Until.After(now) {
 		r.hold(later)
 	}
 	place := &r.state.Failed
@@ -363,6 +362,6 @@ func clamp(t, least, most time.Time) time.Time {
 }
 
 func is[E error](err error) bool {
-	var e E
-	return errors.As(err, &e)
+	_, ok := errors.AsType[E](err)
+	return ok
 }

@@ -68,8 +68,7 @@ func (r *run) validate(ctx context.Context, o *acme.Order) (_ *acme.Order, err e
 	case acme.Refusal(err) != nil:
 		err = r.judged(ctx, o, tasks, err)
 	}
-	var failed *ValidationError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*ValidationError](err); ok {
 		r.lookAt(ctx, failed)
 		r.reportInvalid(ctx, failed)
 	}

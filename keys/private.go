@@ -85,8 +85,7 @@ func Read(file string) (crypto.Signer, error) {
 		return nil, err
 	}
 	key, err := Parse(data)
-	var bad *ParseError
-	if errors.As(err, &bad) {
+	if bad, ok := errors.AsType[*ParseError](err); ok {
 		bad.File = file
 	}
 	return key, err

@@ -146,8 +146,7 @@ func (r *responder) listen(ctx, last context.Context, l net.Listener) error {
 		r.open.Go(func() {
 			err := guard.Run(func() error { return r.handle(last, c) })
 			r.trouble(err)
-			var bug *guard.Panic
-			if errors.As(err, &bug) {
+			if _, ok := errors.AsType[*guard.Panic](err); ok {
 				select {
 				case r.bug <- err:
 				default:

@@ -66,8 +66,7 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	}
 	var c net.ListenConfig
 	l, err := c.Listen(ctx, network, addr)
-	var op *net.OpError
-	if errors.As(err, &op) {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
 		err = op.Err // the rest says the address again
 	}
 	if err != nil {

@@ -199,8 +199,7 @@ func OpenDir(path string) (*os.Root, error) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	}
 	dir, err := os.OpenRoot(path + here)
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		p.Path = path
 	}
 	return dir, err
