@@ -27,7 +27,7 @@ func hints(err error) (lines []string) {
 	problem := problemOf(err)
 	lines = append(lines, problemHints(problem)...)
 	var later *acme.TemporaryError
-	if errors.As(err, &later) && !later.Until.IsZero() {
+	if errors.As(err, &later) && !later.Until.IsZero() && !is[*issue.AgainError](err) {
 		lines = append(lines, "not before "+later.Until.UTC().Format(time.RFC3339))
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
@@ -76,6 +76,19 @@ func explanation(p *acme.Problem) string {
 	return said.Link()
 }
 
+// nextTry tells when what failed is tried again, "" where that is not known.
+func nextTry(err error, now time.Time) string {
+	var again *issue.AgainError
+	if !errors.As(err, &again) {
+		return ""
+	}
+	text := fmt.Sprintf("not before %s, in %s", again.Next.UTC().Format(time.RFC3339), span(again.Next.Sub(now)))
+	if again.AtOnce {
+		text = "by hand at once, else " + text
+	}
+	return text
+}
+
 // blame is one thing that went wrong, as it is told.
 type blame struct {
 	text  string
@@ -88,6 +101,9 @@ func blames(err error) (all []blame) {
 	var notes []report.Note
 	for _, hint := range hints(err) {
 		notes = append(notes, report.Note{Label: "hint", Text: hint})
+	}
+	if next := nextTry(err, time.Now()); next != "" {
+		notes = append(notes, report.Note{Label: "next try", Text: next})
 	}
 	var validation *issue.ValidationError
 	if !errors.As(err, &validation) || len(validation.Failures) == 0 {

@@ -1,6 +1,7 @@
 package cmd_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -28,7 +29,7 @@ func TestHintsFromWhatTheCASays(t *testing.T) {
 		hints []string // each is the beginning or the end of one, in this order
 	}{
 		{"a limit with its time and its link", order(with(limited, "too many: see https://ca.test/limits/#orders."), "Retry-After: 36000"),
-			[]string{"[ca-rate-limited]", "not before 20", "see https://ca.test/limits/#orders"}},
+			[]string{"[ca-rate-limited]", "see https://ca.test/limits/#orders"}},
 		{"a limit with the link in a header", order(with(limited, "too many"), `Link: <https://ca.test/limits>;rel="help"`), []string{"[ca-rate-limited]", "see https://ca.test/limits"}},
 		{"a limit without a word", order(limited), []string{"[ca-rate-limited]"}},
 		{"a paused account", order(with(limited, "Your account is temporarily prevented from requesting certificates for a.test and possibly others. Please visit: "+pause+jwt)),
@@ -86,4 +87,60 @@ func TestAnExternalAccountIsHintedAtOnce(t *testing.T) {
 	if strings.Count(talk, "arid: hint: ") != 1 || !strings.Contains(talk, "[ca-external-account-required]") {
 		t.Errorf("%q", talk)
 	}
+}
+
+// After a failure nothing said when it is tried again, unless the CA named a time.
+func TestAFailureSaysWhenItIsTriedAgain(t *testing.T) {
+	next := regexp.MustCompile(`(?m)^arid: next try: (.*?)not before (\S+Z), in (\d+[smhd])$`)
+	refuse := func(w *world) { w.ca.Problem(fakeca.NewOrder, 403, "unauthorized", "no", -1) }
+	hook := func(w *world) {
+		w.env = append(w.env, "ARID_HOOK="+w.file("hook", "#!/bin/sh\n[ \"$1\" != deploy_cert ]\n", 0o755))
+	}
+	limit := func(w *world) { w.ca.Problem(fakeca.NewOrder, 429, "rateLimited", "no", -1, "Retry-After: 36000") }
+	for _, c := range []struct {
+		name   string
+		does   func(*world)
+		args   []string
+		status int
+		byHand string
+	}{
+		{"refused, renew", refuse, []string{"renew"}, 1, ""},
+		{"refused, sign", refuse, []string{"sign", "a.test"}, 1, ""},
+		{"refused, and somebody insists", refuse, []string{"renew", "-x", "a.test"}, 1, "by hand at once, else "},
+		{"a hook", hook, []string{"renew"}, 10, ""},
+		{"the CA names a time", limit, []string{"renew"}, 75, ""},
+		{"which holds for those who insist", limit, []string{"sign", "-x", "a.test"}, 75, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.must(0, "register", "--accept-terms")
+			w.domains("a.test")
+			c.does(w)
+			_, talk := w.must(c.status, c.args...)
+			found := next.FindAllStringSubmatch(talk, -1)
+			if len(found) != 1 || found[0][1] != c.byHand || strings.Contains(talk, "hint: not before") {
+				t.Fatalf("%s", talk)
+			}
+			// That is what the next run goes by, which says nothing.
+			out, talk := w.must(c.status, "renew", "--json")
+			has(t, one(t, out), map[string]any{"result": "held", "until": found[0][2]})
+			if talk != "" {
+				t.Errorf("the next run says %q", talk)
+			}
+		})
+	}
+	t.Run("in an object", func(t *testing.T) {
+		w := newWorld(t)
+		refuse(w)
+		out, _ := w.must(1, "sign", "--json", "--accept-terms", "a.test")
+		has(t, one(t, out), map[string]any{"result": "failed", "until": moment})
+	})
+	t.Run("nobody tries again what was forced", func(t *testing.T) {
+		w := newWorld(t)
+		w.must(0, "sign", "--accept-terms", "a.test")
+		refuse(w)
+		if _, talk := w.must(1, "sign", "-x", "a.test"); strings.Contains(talk, "next try") {
+			t.Error(talk)
+		}
+	})
 }

@@ -245,7 +245,7 @@ func (s *siege) checkTalk(status int) {
 		switch {
 		case !ours || !strings.HasSuffix(line, "\n"):
 			t.Errorf("not a line of ours: %q", line)
-		case strings.HasPrefix(text, "hint: "):
+		case strings.HasPrefix(text, "hint: "), strings.HasPrefix(text, "next try: "):
 			hints = append(hints, text)
 		case strings.HasPrefix(text, "seen: "):
 			seen++

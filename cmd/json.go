@@ -134,10 +134,13 @@ func troubleOf(err error) troubleJSON {
 	}
 	t.Error, t.Hints = err.Error(), hints(err)
 	var held *issue.HeldError
+	var again *issue.AgainError
 	var later *acme.TemporaryError
 	switch {
 	case errors.As(err, &held):
 		t.Until = timeJSON(held.Until)
+	case errors.As(err, &again):
+		t.Until = timeJSON(again.Next)
 	case errors.As(err, &later):
 		t.Until = timeJSON(later.Until)
 	}

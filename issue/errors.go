@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"arid/acme"
 	"arid/probe"
@@ -66,6 +67,17 @@ type DeployError struct {
 
 func (e *DeployError) Error() string { return e.Err.Error() }
 func (e *DeployError) Unwrap() error { return e.Err }
+
+// AgainError is a failure after which it is known when a run that nobody watches tries
+// again.
+type AgainError struct {
+	Err    error
+	Next   time.Time
+	AtOnce bool // one like this, that insists, need not wait for that
+}
+
+func (e *AgainError) Error() string { return e.Err.Error() }
+func (e *AgainError) Unwrap() error { return e.Err }
 
 // AbortError is a hook that says by its failure that nothing is in order: with
 // dehydrated it ends the run over all certificates.

@@ -119,19 +119,18 @@ func (r *run) owedUntil() time.Time {
 
 // failed remembers an attempt that did not work, and what the CA asked for with it.
 // What the run was told to end in is not one, nor is trouble on this host, which may
-// be over in a moment.
-func (r *run) failed(ctx context.Context, err error) {
+// be over in a moment. It says whether it does.
+func (r *run) failed(ctx context.Context, err error, now time.Time) (remembered bool) {
 	if err == nil || r.Memory == nil || ctx.Err() != nil || !costs(err) {
-		return
+		return false
 	}
-	now := r.Now.Add(time.Since(r.began))
 	if later, ok := errors.AsType[*acme.TemporaryError](err); ok && later.Until.After(now) {
 		r.hold(later)
 	}
 	place := &r.state.Failed
 	if is[*DeployError](err) {
 		if r.state.Owed == nil { // of a set that arid did not make
-			return
+			return false
 		}
 		place = &r.state.Owed.Failed
 	}
@@ -145,11 +144,27 @@ func (r *run) failed(ctx context.Context, err error) {
 	*place = f
 	if r.state.ReadOnly {
 		r.tell(StepWarning, "state.json was written by a newer arid: this failure is not remembered, and the next run tries again")
-		return
+		return false
 	}
 	if err := r.saveState(); err != nil {
 		r.tell(StepWarning, "%v", err)
+		return false
 	}
+	return true
+}
+
+// again adds to a failure that is remembered when the same is tried again: by what the
+// next run will find, to which nobody says that it is to insist.
+func (r *run) again(err error, now time.Time) error {
+	own := *r.Request
+	own.Now, own.Force, own.Insist, own.Redeploy, own.Tell = now, false, false, false, nil
+	next := &run{Request: &own, account: r.account, digested: r.digested}
+	var held *HeldError
+	if next.look() != nil || !errors.As(next.held(), &held) {
+		return err
+	}
+	asked, _ := next.pause()
+	return &AgainError{Err: err, Next: held.Until, AtOnce: r.Insist && !asked.After(now)}
 }
 
 // hold remembers what the CA asked for: with the account what is for all, where it

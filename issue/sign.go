@@ -95,7 +95,9 @@ func (r *run) sign(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	result, err := r.attempt(ctx)
-	r.failed(ctx, err)
+	if now := r.Now.Add(time.Since(r.began)); r.failed(ctx, err, now) {
+		err = r.again(err, now)
+	}
 	return result, err
 }
 

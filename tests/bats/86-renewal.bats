@@ -382,7 +382,7 @@ calls() { grep -c "$BROKEN" "$CALLS" || :; }
   domains "$NAME" b.example.test
   echo "POST /order-plz 429 3600 rateLimited" >"$RULES"
   run -75 arid renew "$NAME"
-  [[ ${lines[-1]} == "arid: hint: not before "* ]]
+  [[ ${lines[-1]} == "arid: next try: not before "* ]]
   local until
   until=$(state "$NAME" .hold.until)
   [ "$(seconds "$until")" -gt $(($(date +%s) + 3500)) ]
@@ -772,7 +772,7 @@ waited() {
   done
   for name in later-order later-nonce later-account busy-order; do
     [ "$(grep -c "^arid: $name.example.test: not now: " "$LOOPS/$name.said")" -eq 1 ]
-    [[ $(tail -n 1 "$LOOPS/$name.said") == "arid: hint: not before "* ]]
+    [[ $(tail -n 1 "$LOOPS/$name.said") == "arid: next try: not before "* ]]
   done
 }
 

@@ -226,11 +226,13 @@ EOF
   refuse "POST /order-plz 500 - serverInternal"
   ends 75 "c.example.test: the CA has trouble: new order * (serverInternal)" "" arid sign c.example.test
   refuse "POST /order-plz 429 3600 rateLimited"
-  ends 75 "d.example.test: not now: new order * (rateLimited)" "not before 2*Z" arid sign d.example.test
+  ends 75 "d.example.test: not now: new order * (rateLimited)" "*ca-rate-limited*" arid sign d.example.test
+  says "arid: next try: not before 2*Z, in *m" || fail "$stderr"
   ends 75 "" "" arid sign d.example.test
   ends 75 "d.example.test: there is none yet; not tried before 2* (rateLimited)" "" arid sign -v d.example.test
   refuse "POST /order-plz 503 3600 -"
-  ends 75 "e.example.test: not now: new order *503 Service Unavailable" "not before 2*Z" arid sign e.example.test
+  ends 75 "e.example.test: not now: new order *503 Service Unavailable" "" arid sign e.example.test
+  says "arid: next try: not before 2*Z, in *m" || fail "$stderr"
   ends 75 "" "" arid sign f.example.test # nor is anything else asked for there
 }
 
@@ -371,7 +373,8 @@ lines() {
 @test "several certificates end with what all failures share, else with 1" {
   refuse "POST /order-plz 429 3600 rateLimited"
   lines {a,b}.example.test
-  ends 75 "a.example.test: not now: *" "not before *" arid renew
+  ends 75 "a.example.test: not now: *" "*ca-rate-limited*" arid renew
+  says "arid: next try: not before *" || fail "$stderr"
   refuse
   # What waits counts, though nothing is said of it any more; and the others get theirs.
   lines {a,c,d}.example.test
