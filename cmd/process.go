@@ -2,7 +2,6 @@
 package cmd
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -120,6 +119,9 @@ func (a *app) setUmask() {
 // finish says what went wrong and turns it into the exit status.
 func (a *app) finish(err error) int {
 	a.report.Clear()
+	if broken := a.report.Broken(); broken != nil && exitStatus(err) == statusOK { // help says nothing of it
+		err = &outputError{broken}
+	}
 	status := exitStatus(err)
 	if err != nil && !is[*toldError](err) {
 		a.tellOutcome(err)
@@ -130,7 +132,7 @@ func (a *app) finish(err error) int {
 			a.report.Explain("", strings.TrimRight(line, "\n"))
 		}
 	}
-	if err := cmp.Or(a.trace.close(), a.report.Broken()); err != nil && status == statusOK {
+	if err := a.trace.close(); err != nil && status == statusOK {
 		return statusIO
 	}
 	return status

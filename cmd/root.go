@@ -48,7 +48,7 @@ func (a *app) root() *cobra.Command {
 	}
 	root.SetArgs(a.Args[1:])
 	root.SetIn(a.Stdin)
-	root.SetOut(a.Stdout)
+	root.SetOut(product{a})
 	root.SetErr(a.Stderr)
 	root.SetUsageTemplate(usageTemplate)
 	root.SetVersionTemplate("arid {{.Version}}\n")

@@ -37,6 +37,16 @@ func (a *app) versionCommand() *cobra.Command {
 	}
 }
 
+// product is stdout for cobra, whose help does not look whether it could be written.
+type product struct{ *app }
+
+func (p product) Write(text []byte) (int, error) {
+	if err := p.out(string(text)); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}
+
 // out writes the product to stdout.
 func (a *app) out(text string) error {
 	if err := a.report.Out(text); err != nil {
