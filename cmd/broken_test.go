@@ -36,3 +36,23 @@ func TestWhatIsAskedForAndCannotBeWritten(t *testing.T) {
 		}
 	}
 }
+
+// With a broken stderr "due" answered that there was no answer, and "renew" that
+// something had failed.
+func TestTalkThatCannotBeWrittenChangesNoStatus(t *testing.T) {
+	w := newWorld(t)
+	w.domains("a.test")
+	if status := w.into(io.Discard, nobody{}, "renew", "-v", "--accept-terms"); status != 0 {
+		t.Errorf("issued: status %d", status)
+	}
+	w.checkSet("a.test", "a.test")
+	w.domains("a.test", "B.TEST", "b.test") // which is odd, and due
+	for _, step := range []struct {
+		line   string
+		status int
+	}{{"due -v", 0}, {"status -v", 0}, {"due -v --config /nowhere", 255}, {"nonsense", 64}} {
+		if status := w.into(io.Discard, nobody{}, strings.Fields(step.line)...); status != step.status {
+			t.Errorf("%s: status %d", step.line, status)
+		}
+	}
+}

@@ -101,15 +101,12 @@ func (s *stream) write(text string) error {
 // Terminal tells whether stderr is a terminal, where somebody watches.
 func (p *Printer) Terminal() bool { return p.err.terminal }
 
-// Broken is the first error met in writing, such as a closed pipe; nil if
-// everything said was said.
+// Broken is the first error met in writing the product, such as a closed pipe; nil if
+// all of it was written. Talk that nobody takes is not missed.
 func (p *Printer) Broken() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.out.broken != nil {
-		return p.out.broken
-	}
-	return p.err.broken
+	return p.out.broken
 }
 
 // Out writes the product to stdout, in one write. A regular file that took only

@@ -92,12 +92,16 @@ type brokenPipe struct{ writes int }
 func (b *brokenPipe) Write([]byte) (int, error) { b.writes++; return 0, errors.New("broken pipe") }
 
 func TestAfterABrokenPipeNothingMoreIsWritten(t *testing.T) {
-	w := &brokenPipe{}
-	p := report.New(report.Options{Out: &bytes.Buffer{}, Err: w})
+	out, talk := &brokenPipe{}, &brokenPipe{}
+	p := report.New(report.Options{Out: out, Err: talk})
 	p.Error("one")
 	p.Error("two")
-	if p.Broken() == nil || w.writes != 1 {
-		t.Errorf("broken %v, %d writes", p.Broken(), w.writes)
+	if p.Broken() != nil || talk.writes != 1 {
+		t.Errorf("stderr: broken %v, %d writes", p.Broken(), talk.writes)
+	}
+	_, _ = p.Out("one"), p.Out("two")
+	if p.Broken() == nil || out.writes != 1 {
+		t.Errorf("stdout: broken %v, %d writes", p.Broken(), out.writes)
 	}
 }
 
