@@ -141,6 +141,7 @@ type registrationFlags struct {
 	acceptTerms bool
 	contact     []string
 	hmacFile    string
+	withoutEAB  bool // whatever the settings say of one
 }
 
 func (f *registrationFlags) add(c *cobra.Command) {
@@ -169,7 +170,9 @@ func (a *app) registration(f *registrationFlags) (account.Registration, error) {
 	if r.Algo, err = a.accountAlgo(); err != nil {
 		return r, err
 	}
-	r.EAB, err = a.eab(f.hmacFile)
+	if !f.withoutEAB {
+		r.EAB, err = a.eab(f.hmacFile)
+	}
 	return r, err
 }
 

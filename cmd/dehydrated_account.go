@@ -117,7 +117,9 @@ func (a *app) dehydratedAccount(ctx context.Context, l *dehydratedLine) (*ca, *a
 	if err != nil {
 		return nil, nil, err
 	}
-	registration, err := a.registration(&registrationFlags{acceptTerms: l.acceptTerms})
+	// As dehydrated: of no use once there is an account, and a half is none.
+	withoutEAB := known.URL != "" || a.settings.Value("EAB_KID") == "" || a.settings.Value("EAB_HMAC_KEY") == ""
+	registration, err := a.registration(&registrationFlags{acceptTerms: l.acceptTerms, withoutEAB: withoutEAB})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -207,7 +209,7 @@ func (a *app) dehydratedContacts(ctx context.Context, l *dehydratedLine) error {
 	if err != nil {
 		return err
 	}
-	registration, err := a.registration(&registrationFlags{})
+	registration, err := a.registration(&registrationFlags{withoutEAB: true})
 	if err != nil {
 		return err
 	}

@@ -187,7 +187,7 @@ func (a *app) tellOwn(l *dehydratedLine, own *config.Settings) {
 
 // dehydratedRequest is a request without the names, in dehydrated's manner.
 func (a *app) dehydratedRequest(l *dehydratedLine, authority *ca) (*issue.Request, error) {
-	f := &orderFlags{registrationFlags: registrationFlags{acceptTerms: l.acceptTerms}, force: l.force}
+	f := &orderFlags{registrationFlags: registrationFlags{acceptTerms: l.acceptTerms, withoutEAB: true}, force: l.force}
 	p, err := a.plan(f, authority)
 	if err != nil {
 		return nil, err

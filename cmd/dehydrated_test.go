@@ -210,6 +210,20 @@ func TestDehydratedEABMissing(t *testing.T) {
 	}
 }
 
+// An account that exists needs no binding, and half of one is none: it ended the run.
+func TestDehydratedEABThatIsOfNoUse(t *testing.T) {
+	for _, line := range []string{"EAB_KID=kid", "EAB_HMAC_KEY=c2VjcmV0", "EAB_KID=kid EAB_HMAC_KEY='no base64'"} {
+		w := dehydratedWorld(t)
+		w.as(0, "--register", "--accept-terms")
+		w.file("base/domains.txt", "a.test\n", 0o644)
+		w.file("base/config", readFile(t, w.base+"/config")+line+"\n", 0o644)
+		w.as(0, "--cron")
+		w.as(0, "--account")
+	}
+	w := dehydratedWorld(t, "EAB_KID=kid")
+	w.as(0, "--register", "--accept-terms")
+}
+
 func TestDehydratedAccountAndDeactivate(t *testing.T) {
 	w := dehydratedWorld(t, "CONTACT_EMAIL=a@example.org")
 	w.as(0, "--register", "--accept-terms")

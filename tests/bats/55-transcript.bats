@@ -320,6 +320,12 @@ scenario_no_account() { rm -rf "$BASE/accounts"; domains "a.$D"; invoke -c; }
 scenario_first_run() { rm -rf "$BASE/accounts"; domains "a.$D"; invoke -c --accept-terms; }
 @test "account and certificate at once" { same first_run; }
 
+scenario_half_eab() { config EAB_KID=kid; domains "a.$D"; invoke -c; config EAB_KID= EAB_HMAC_KEY=c2VjcmV0; invoke -c -x; }
+@test "half of an external account binding" { same half_eab; }
+
+scenario_half_eab_first() { rm -rf "$BASE/accounts"; config EAB_KID=kid; domains "a.$D"; invoke -c --accept-terms; }
+@test "half of an external account binding, and no account yet" { same half_eab_first; }
+
 scenario_locked() { date >"$BASE/lock"; domains "a.$D"; invoke -c; }
 @test "a lock is there" { same locked; }
 
