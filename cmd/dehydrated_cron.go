@@ -268,6 +268,9 @@ func (t *dehydratedTalk) tell(e issue.Event) {
 	case issue.StepFinalize:
 		say(" + Requesting certificate...")
 	case issue.StepDownload:
+		if cn := t.request.PreferredChain; cn != "" {
+			say(" + Using preferred chain with CN = %s", cn)
+		}
 		say(" + Checking certificate...")
 		say(" + Done!")
 	case issue.StepStore:
@@ -328,6 +331,7 @@ func inItsWords(err error) error {
 	var exit *hooks.ExitError
 	var failed *issue.ValidationError
 	var offer *issue.OfferError
+	var chain *issue.ChainError
 	switch {
 	case errors.As(err, &exit) && exit.Event == hooks.Probe().Name:
 		return &ownWords{"Please check your hook script, it should exit cleanly without doing anything on unknown/new hooks.", err}
@@ -336,6 +340,8 @@ func inItsWords(err error) error {
 	case errors.As(err, &offer):
 		return &ownWords{fmt.Sprintf("Validating this certificate is not possible using %s. Possible validation methods are: %s ",
 			offer.Type, strings.Join(offer.Offered, " ")), err}
+	case errors.As(err, &chain):
+		return &ownWords{fmt.Sprintf("Alternative chain with CN = %s not found, available options: %s", chain.Wanted, strings.Join(chain.Offered, ", ")), err}
 	case errors.As(err, &failed) && len(failed.Failures) > 0:
 		return &ownWords{fmt.Sprintf("Challenge is invalid! (returned: invalid) (result: %s)", failed.Failures[0].Flat()), err}
 	}

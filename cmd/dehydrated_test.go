@@ -224,6 +224,24 @@ func TestDehydratedEABThatIsOfNoUse(t *testing.T) {
 	w.as(0, "--register", "--accept-terms")
 }
 
+// It was done before the chain was looked for.
+func TestDehydratedPreferredChain(t *testing.T) {
+	w := dehydratedWorld(t, "PREFERRED_CHAIN=Nobody")
+	w.ca.Alternate()
+	other := w.ca.AlternateRoot().Subject.CommonName
+	stdout, stderr := w.as(1, "--cron", "--accept-terms", "-d", "a.test")
+	if strings.Contains(stdout, "Done!") || !strings.Contains(stderr, "ERROR: Alternative chain with CN = Nobody not found, available options: ") || !strings.Contains(stderr, ", "+other+"\n") {
+		t.Errorf("stdout %q, stderr %q", stdout, stderr)
+	}
+	if calls := w.calls(); !strings.Contains(calls, "[exit_hook][Alternative chain with CN = Nobody not found, available options: ") {
+		t.Errorf("%q", calls)
+	}
+	stdout, _ = w.as(0, "--cron", "-d", "a.test", "--preferred-chain", other)
+	if !strings.Contains(stdout, " + Using preferred chain with CN = "+other+"\n + Checking certificate...\n + Done!\n") {
+		t.Errorf("stdout %q", stdout)
+	}
+}
+
 func TestDehydratedAccountAndDeactivate(t *testing.T) {
 	w := dehydratedWorld(t, "CONTACT_EMAIL=a@example.org")
 	w.as(0, "--register", "--accept-terms")

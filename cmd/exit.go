@@ -99,7 +99,7 @@ func exitStatus(err error) int {
 	case is[*config.NameError](err), is[*config.LineError](err), is[*inputError](err), is[*keys.ParseError](err),
 		is[*account.KeyError](err), is[*account.ContactError](err):
 		return statusInput
-	case is[*config.Error](err), is[*issue.ConfigError](err), is[*issue.OfferError](err), is[*challenge.DirError](err), is[*alpn.DirError](err), is[*acme.URLError](err),
+	case is[*config.Error](err), is[*issue.ConfigError](err), is[*issue.OfferError](err), is[*issue.ChainError](err), is[*challenge.DirError](err), is[*alpn.DirError](err), is[*acme.URLError](err),
 		is[*account.DeactivatedError](err), is[*orphanError](err):
 		return statusConfig
 	case is[*hooks.ExitError](err), is[*hooks.TimeoutError](err):

@@ -106,6 +106,19 @@ func (e *OfferError) Error() string { return fmt.Sprintf("%s: the CA offers no %
 // Hint is what there is instead.
 func (e *OfferError) Hint() string { return "it offers " + listed(e.Offered) }
 
+// ChainError is a chain that the CA does not have.
+type ChainError struct {
+	Wanted  string   // PREFERRED_CHAIN
+	Offered []string // instead
+}
+
+func (e *ChainError) Error() string { return fmt.Sprintf("the CA has no chain up to %q", e.Wanted) }
+
+// Hint is what there is instead.
+func (e *ChainError) Hint() string {
+	return fmt.Sprintf("it offers %s; the issued certificate is kept at the CA, the next run fetches it", listed(e.Offered))
+}
+
 // OrderError is an order that the CA gave up, for a reason other than a
 // challenge.
 type OrderError struct {

@@ -250,7 +250,7 @@ func hash(text string) string {
 // name servers, from a hook, or from a setting that the CA does not go with.
 func costs(err error) bool {
 	return is[*acme.Problem](err) || is[*acme.TemporaryError](err) || is[*acme.ProtocolError](err) ||
-		is[*ValidationError](err) || is[*SelfCheckError](err) || is[*OrderError](err) || is[*OfferError](err) || is[*ConfigError](err) ||
+		is[*ValidationError](err) || is[*SelfCheckError](err) || is[*OrderError](err) || is[*OfferError](err) || is[*ChainError](err) || is[*ConfigError](err) ||
 		is[*dns.UpdateError](err) || is[*dns.ZoneError](err) || is[*dns.ChainError](err) ||
 		is[*dns.UnreachableError](err) || is[*dns.ResolverError](err) ||
 		is[*hooks.ExitError](err) || is[*hooks.TimeoutError](err)

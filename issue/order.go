@@ -356,9 +356,17 @@ func (r *run) download(ctx context.Context, o *acme.Order) ([]*x509.Certificate,
 	if err != nil {
 		return nil, r.giveUp(err)
 	}
+	if chain, err = r.preferred(ctx, chain); err != nil {
+		return nil, err
+	}
 	r.tell(StepDownload, "downloaded %d certificates", len(chain.Certificates))
+	return chain.Certificates, nil
+}
+
+// preferred is the chain that is wanted: the one at hand, or one that the CA has besides.
+func (r *run) preferred(ctx context.Context, chain *acme.Chain) (*acme.Chain, error) {
 	if r.PreferredChain == "" || topIssuer(chain) == r.PreferredChain {
-		return chain.Certificates, nil
+		return chain, nil
 	}
 	offered := []string{topIssuer(chain)}
 	var first error
@@ -369,7 +377,7 @@ func (r *run) download(ctx context.Context, o *acme.Order) ([]*x509.Certificate,
 		case err != nil:
 			first = cmp.Or(first, err)
 		case topIssuer(alternate) == r.PreferredChain:
-			return alternate.Certificates, nil
+			return alternate, nil
 		default:
 			offered = append(offered, topIssuer(alternate))
 		}
@@ -381,10 +389,7 @@ func (r *run) download(ctx context.Context, o *acme.Order) ([]*x509.Certificate,
 		}
 		return nil, r.giveUp(err)
 	}
-	return nil, &ConfigError{
-		What: fmt.Sprintf("the CA has no chain up to %q", r.PreferredChain),
-		Hint: fmt.Sprintf("it offers %s; the issued certificate is kept at the CA, the next run fetches it", listed(offered)),
-	}
+	return nil, &ChainError{r.PreferredChain, offered}
 }
 
 // topIssuer is the common name that PREFERRED_CHAIN is held against.

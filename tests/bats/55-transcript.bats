@@ -320,6 +320,9 @@ scenario_no_account() { rm -rf "$BASE/accounts"; domains "a.$D"; invoke -c; }
 scenario_first_run() { rm -rf "$BASE/accounts"; domains "a.$D"; invoke -c --accept-terms; }
 @test "account and certificate at once" { same first_run; }
 
+scenario_preferred_chain() { config 'PREFERRED_CHAIN="No Such Root"'; domains "a.$D" "b.$D"; invoke -c; }
+@test "a preferred chain that the CA does not have" { same preferred_chain; }
+
 scenario_half_eab() { config EAB_KID=kid; domains "a.$D"; invoke -c; config EAB_KID= EAB_HMAC_KEY=c2VjcmV0; invoke -c -x; }
 @test "half of an external account binding" { same half_eab; }
 

@@ -51,6 +51,7 @@ Processing .*
  \+ Using CSR from hook script .*
  \+ Challenge is valid!
  \+ Requesting certificate\.\.\.
+ \+ Using preferred chain .*
  \+ Done[.!]
 \+ Done[.!]
 \+ Account already registered!
@@ -72,7 +73,7 @@ setup_transcript() {
   start_hosts
   start_dns
   # Pebble's own TLS certificate is made only once.
-  start_pebble 0 '"domainBlocklist": ["refused.test"]'
+  PEBBLE_ALTERNATE_ROOTS=1 start_pebble 0 '"domainBlocklist": ["refused.test"]'
   export DIRECTORY CA_FILE DNS_MGMT HTTP_PORT TLS_PORT DNS_ADDR
   local first=$DIRECTORY
   PEBBLE_AUTHZREUSE=100 start_pebble 0
