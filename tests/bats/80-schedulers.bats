@@ -40,9 +40,11 @@ settings() {
   printf '%s\n' "BASEDIR=$ARID_BASEDIR" "CA=$DIRECTORY" "CA_BUNDLE=$CA_FILE" "WELLKNOWN=$WELLKNOWN" >"$ARID_CONFIG"
 }
 
-# issued LOG: the certificate is there, and LOG says so in one line and no more.
+# issued LOG: the certificate is there, and LOG says so in one line and no more. A logger
+# writes it in its own time.
 issued() {
   verify_chain "$CERT" "$NAME"
+  await grep -qs "arid: $NAME: issued, valid until " "$1"
   [ "$(grep -c "arid: $NAME: issued, valid until " "$1")" -eq 1 ] || fail "$(cat "$1")"
 }
 
@@ -254,16 +256,16 @@ ended() { diff <(tail -n 1 ended) <(echo "$*"); }
     [ "$(wc -l <<<"$words")" -eq 1 ]
     set -f
     # shellcheck disable=SC2086  # words
-    snooze -n $words >moments
+    TZ=UTC snooze -n $words >moments
     set +f
     [ "$(grep -cE 'T[0-9]{2}:00:00.*\(plus up to 3600s for jitter\)$' moments)" -eq 5 ] || fail "$file: $(cat moments)"
     [ "$(cut -c 12-13 moments | sort -u | wc -l)" -eq 5 ]
   done
 }
 
-# waits DIR: snooze is what runs in the service directory DIR. Sets PID.
+# waits DIR: snooze is what runs in the service directory DIR, and sleeps. Sets PID.
 waits() {
-  PID=$(pid_of "$1") && [ -n "$PID" ] && [ "$(cat "/proc/$PID/comm" 2>/dev/null)" = snooze ]
+  PID=$(pid_of "$1") && [ -n "$PID" ] && snoozes 2>/dev/null <"/proc/$PID/status"
 }
 # waits_anew DIR PID: and it is another one.
 waits_anew() { waits "$1" && [ "$PID" != "$2" ]; }
@@ -375,8 +377,12 @@ renews_under_s6() {
 # fails where it is "fails". AT is the moment.
 next() {
   echo "$1" >next
-  [ -z "${STARTED:-}" ] || sv -w 20 force-stop "$T/sv" >/dev/null
-  sv start "$T/sv" 2>/dev/null || start_server runsv.log runsv "$T/sv"
+  if [ -n "${STARTED:-}" ]; then
+    sv -w 20 force-stop "$T/sv" >/dev/null
+    sv -w 20 start "$T/sv"
+  else
+    start_server runsv.log runsv "$T/sv"
+  fi
   await waits "$T/sv"
   AT=$(stat -c %Y sv/next)
 }
@@ -422,7 +428,7 @@ next() {
 # openrc COMMAND...: with a mount and a pid namespace of its own, where arid is in
 # /etc/init.d and OpenRC has started; what runs there ends with it.
 openrc() {
-  unshare --mount --pid --fork --kill-child --mount-proc --propagation private sh -euc '
+  unshare --mount --pid --fork --kill-child --mount-proc --propagation private bash -euc '
     mount -t tmpfs tmpfs /run
     mkdir -p "$1/init.d" "$1/runlevels/default" "$1/runlevels/sysinit"
     mount --bind "$1/init.d" /etc/init.d
@@ -432,25 +438,24 @@ openrc() {
     echo default >softlevel
     cd "$1"
     shift
-    eval "$*"' sh "$T/openrc" "$@"
+    eval "$*"' bash "$T/openrc" "$@"
 }
 
 @test "OpenRC: waits, renews when it is told to, waits again" {
   as_root
   mkdir -p openrc/init.d
-  sed "s|/usr/local/bin/arid|env ARID_CONFIG=$ARID_CONFIG $BUILD/arid|; s|/var/log/arid.log|$T/log|" \
+  sed "s|/usr/local/bin/arid|env ARID_CONFIG=$ARID_CONFIG $BUILD/arid|; s|/var/log/arid.log|$T/log|; s|^respawn_delay=10|respawn_delay=1|" \
     "$EXAMPLES/openrc/arid.initd" >openrc/init.d/arid
   chmod 755 openrc/init.d/arid
+  export -f await fail snoozes
   openrc '
     waits() {
-      child=$(pgrep -P "$(cat /run/supervise-arid.pid)" -x snooze) && [ "$child" != "${before-}" ] && return
-      [ $((tries += 1)) -lt 600 ] && sleep 0.1 && waits
+      child=$(pgrep -P "$(cat /run/supervise-arid.pid)" -x snooze) && [ "$child" != "${1-}" ] && snoozes <"/proc/$child/status"
     }
     /etc/init.d/arid start
-    tries=0 && waits
-    before=$child
+    await waits
     kill -ALRM "$child"
-    tries=0 && waits
+    await waits "$child"
     /etc/init.d/arid status
     /etc/init.d/arid stop
     ! pgrep -x snooze' >openrc.log 2>&1

@@ -59,11 +59,14 @@ teardown_file() {
   done
 }
 
-# soon NAME: time passes, until two or three seconds before the chosen instant.
+# soon NAME SECONDS: time passes, until so long before the chosen instant, or a second
+# more. Prints the second of that instant.
 soon() {
-  local by
-  by=$(($(seconds "$(due_at "$1")") - $(date +%s) - 2))
+  local at by
+  at=$(seconds "$(due_at "$1")")
+  by=$((at - $(date +%s) - $2))
   change "$(set_of "$1")/state.json" '(.ari.start, .ari.end) |= (fromdate - $by | todate)' --argjson by "$by"
+  echo $((at - by))
 }
 
 @test "it is renewed at the chosen instant, once" {
@@ -84,15 +87,14 @@ soon() {
   arid renew
   [ "$(orders)" -eq 0 ]
   for name in {default,month,week}.example.test; do
-    soon "$name"
-    due_at "$name" >"$T/at-$name"
+    soon "$name" 2 >"$T/at-$name"
   done
   for ((tries = 0; tries < 300 && renewed < 3; tries++)); do
     before=$(date +%s)
     arid renew 2>"$T/said"
     now=$(date +%s)
     for name in {default,month,week}.example.test; do
-      instant=$(seconds "$(cat "$T/at-$name")")
+      instant=$(cat "$T/at-$name")
       if grep -q "arid: $name: issued" "$T/said"; then
         [ "$now" -ge "$instant" ] || fail "$name: renewed before its time"
         renewed=$((renewed + 1))
@@ -150,8 +152,7 @@ past() {
   ask_now "$NAME"
   arid renew
   [ "$(state "$NAME" .ari.explanation)" = $'https://ca.example.test/\e[2Jwhy' ]
-  soon "$NAME"
-  sleep 3
+  soon "$NAME" -2 >"$T/at"
   run -0 arid renew --dry-run
   [[ $output == *"$NAME"*due*'the CA suggests renewing it since '*': "https://ca.example.test/\x1b[2Jwhy"'* ]]
   [[ $output != *$'\e'* ]]
@@ -244,7 +245,7 @@ dehydrated_tree() {
   unset ARID_BASEDIR ARID_WELLKNOWN ARID_CA ARID_DOMAINS_TXT ARID_CA_BUNDLE
   mkdir "$1"
   cd "$1" || return
-  printf '%s\n' "BASEDIR=$1" "CA=$DIRECTORY" "WELLKNOWN=$WELLKNOWN" "CURL_OPTS=\"--cacert $CA_FILE\"" KEY_ALGO=prime256v1 >config
+  printf '%s\n' "BASEDIR=$1" "CA=$DIRECTORY" "WELLKNOWN=$WELLKNOWN" "CURL_OPTS=\"--cacert $CA_FILE\"" KEY_ALGO=prime256v1 ACCOUNT_KEYSIZE=2048 >config
 }
 
 @test "a tree of dehydrated's: no request and no write where nothing is due" {
@@ -731,7 +732,7 @@ of_loop() {
   # shellcheck disable=SC2053  # a pattern
   [[ $requests == $4 ]] || fail "$1: should be $4 requests"
   [ "$attempts $status $calls" = "$2 $3 $5" ] || fail "$1: should be $2 attempts, status $3, hook calls $5"
-  [ "$(wc -l <"$runs")" -gt 20 ]
+  [ "$(wc -l <"$runs")" -gt 5 ] # how many in a minute is up to the machine
 }
 
 # waited NAME: at least so long as the ladder says, less the second that a time in
@@ -776,8 +777,12 @@ waited() {
   done
 }
 
+renewed_thrice() { [ "$(wc -l <"$LOOPS/brief.began")" -ge 3 ]; }
+
 @test "a certificate of a minute is renewed in time each time, and never twice" {
   local began
+  await renewed_thrice
+  touch "$LOOPS/loops-done"
   await_loop brief
   printf '# a certificate of a minute, %d runs: renewed after %s seconds\n' "$(wc -l <"$LOOPS/brief.runs")" \
     "$(awk 'NR > 1 { printf "%s%d", (NR > 2 ? ", " : ""), $1 - last } { last = $1 }' "$LOOPS/brief.began")" >&3

@@ -110,7 +110,7 @@ csr() {
   run -1 --separate-stderr arid check "127.0.0.1:$GATE_PORT" --name "$NAME"
   [ "$stderr" = "arid: 127.0.0.1:$GATE_PORT at 127.0.0.1: what is served is not what is on disk: it is not on disk" ] || fail "$stderr"
   [[ $output == *"ANOTHER certificate than on disk"* ]] # which is what it was asked for
-  run -1 --separate-stderr arid check --dns "$NAME"
+  ARID_DNS_RESOLVER=$DNS_ADDR run -1 --separate-stderr arid check --dns "$NAME"
   [[ ${stderr_lines[0]} == "arid: $NAME: "* ]]
   [[ ${stderr_lines[1]} == "arid: hint: "* ]]
   [[ $output == *"WOULD FAIL"* ]]
@@ -193,7 +193,11 @@ into_pipe() {
   csr "$T/csr" "$NAME"
   export T NAME
   ends 74 "$NAME: cannot write to stdout: *no space left on device" "" bash -c 'arid sign --csr "$T/csr" >/dev/full'
-  ends 74 "$NAME: cannot write to stdout: *broken pipe" "" bash -c 'arid sign --csr "$T/csr" | true; exit "${PIPESTATUS[0]}"'
+  mkfifo "$T/gone"
+  # shellcheck disable=SC2094  # a pipe
+  exec 8<>"$T/gone" 9>"$T/gone" 8<&-
+  ends 74 "$NAME: cannot write to stdout: *broken pipe" "" bash -c 'arid sign --csr "$T/csr" >&9'
+  exec 9>&-
   ends 74 "cannot write to stdout: *no space left on device" "" bash -c "arid config >/dev/full"
   ends 74 "*no space left on device" "" arid sign --trace /dev/full "$NAME"
   ends 74 "$NAME: *: file too large" "" into_pipe bash -c 'ulimit -f 0; trap "" XFSZ; exec arid sign "$NAME"'

@@ -48,16 +48,6 @@ let_go() { : >"$RULES"; }
 # held: how many wait there.
 held() { grep -c ' held ' "$GATE_LOG" || :; }
 
-# await COMMAND...: until it succeeds, at most two minutes.
-await() {
-  local tries
-  for ((tries = 0; tries < 1200; tries++)); do
-    ! "$@" || return 0
-    sleep 0.1
-  done
-  fail "never: $*"
-}
-
 at_least() { [ "$("${@:2}")" -ge "$1" ]; }
 
 # at_once COUNT FLAG...: `arid renew` with these flags makes so many orders, and no more
@@ -206,9 +196,9 @@ no_litter() {
 }
 
 # in_background COMMAND...: its pid is in T/pid, how it ended in T/death, as its parent
-# sees it.
+# sees it. Signals end it that the tests may have been started without (nohup).
 in_background() {
-  perl -e 'my $pid = fork; if (!$pid) { exec @ARGV or exit 127 }
+  perl -e '$SIG{HUP} = "DEFAULT"; my $pid = fork; if (!$pid) { exec @ARGV or exit 127 }
     open F, ">", "$ENV{T}/pid"; print F $pid; close F; waitpid $pid, 0;
     open F, ">", "$ENV{T}/death"; print F "signal ", $? & 127, " status ", $? >> 8; close F' "$@" >"$T/out" 2>"$T/err" 3>&- &
   printf '%s\n' "$!" >>"$T/pids"

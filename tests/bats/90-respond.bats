@@ -100,10 +100,12 @@ issue() {
   [ -z "$(ls -A "$ALPN")" ]
 }
 
-# answered NAME [PEER]: T/respond.log has lines that say so; the CA looks from several places.
-answered() {
-  grep -qE "^arid: ${2:-[^ ]+}: tls-alpn-01: answered \"$1\"$" respond.log || fail "$(cat respond.log)"
-}
+# said LINE: arid respond says it, a pattern of grep -E. It may do so after it has closed
+# the connection, when the CA and the order are already farther on.
+said() { await grep -qE "^arid: $1\$" respond.log || fail "$(cat respond.log)"; }
+
+# answered NAME [PEER]: it says so; the CA looks from several places.
+answered() { said "${2:-[^ ]+}: tls-alpn-01: answered \"$1\""; }
 
 # quiet: nothing was wrong on this host.
 quiet() { ! grep -E 'warning|hint|panic|goroutine' respond.log; }
@@ -241,6 +243,7 @@ V6_LOOPBACK=1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.
   chmod 755 "$ALPN"
   chmod g-s "$ALPN"
   run -1 arid sign -x trap.example.test
+  said "warning: .*"
   run cat respond.log
   [[ $output == *"arid: warning: tls-alpn-01: no answer for \"trap.example.test\": \"$ALPN/trap.example.test.crt.pem\": permission denied (the certificate is 0640 root:root in a directory 0755 root:root)"* ]]
   [ "$(grep -c warning respond.log)" -eq 1 ]
@@ -272,10 +275,11 @@ EOF
   await_port "$TLS_PORT" "$RESPOND"
   issue hook.example.test -k ./hook
   answered hook.example.test
+  echo ACCOUNT_KEYSIZE=2048 >"$ARID_CONFIG"
   arid dehydrated --register --accept-terms
   arid dehydrated -c -d cron.example.test -t tls-alpn-01 --alpn "$ALPN" -k "$T/hook"
   mkdir theirs
-  printf 'CA="%s"\nCURL_OPTS="--cacert %s"\nBASEDIR="%s"\nIP_VERSION=4\nKEY_ALGO=prime256v1\nACCOUNT_KEY_ALGO=rsa\n' "$DIRECTORY" "$CA_FILE" "$T/theirs" >theirs/config
+  printf 'CA="%s"\nCURL_OPTS="--cacert %s"\nBASEDIR="%s"\nIP_VERSION=4\nKEY_ALGO=prime256v1\nACCOUNT_KEY_ALGO=rsa\nACCOUNT_KEYSIZE=2048\n' "$DIRECTORY" "$CA_FILE" "$T/theirs" >theirs/config
   dehydrated --config "$T/theirs/config" --register --accept-terms >theirs.log
   dehydrated --config "$T/theirs/config" -c -d theirs.example.test -t tls-alpn-01 --alpn "$ALPN" -k "$T/hook" >theirs.log
   answered theirs.example.test
@@ -353,7 +357,7 @@ esac
 EOF
   chmod +x hook
   # Nobody's child, as a service is: it is gone once it has ended.
-  (setsid "$BUILD/arid" respond -v --alpn "$ALPN" --listen ":$TLS_PORT" 2>respond.log 3>&- & echo $! >server.pid)
+  (setsid "$BUILD/arid" respond -v --alpn "$ALPN" --listen ":$TLS_PORT" 2>respond.log 3>&- & echo $! | tee server.pid >>pids)
   await_port "$TLS_PORT" "$(cat server.pid)"
   issue standalone.example.test -k ./hook --listen ":$TLS_PORT"
   [ -e start-again ]
@@ -396,6 +400,7 @@ EOF
   run ! client "127.0.0.1:$TLS_PORT" -servername www.example.test
   run ! client "127.0.0.1:$TLS_PORT" -servername www.example.test
   issue shared.example.test
+  said "warning: .*"
   [ "$(grep warning respond.log)" = "arid: warning: backend 127.0.0.1:$web: connect: connection refused" ] || fail "$(cat respond.log)"
 }
 
@@ -462,7 +467,7 @@ start_nginx() {
   start_respond --alpn "$ALPN" --listen "$RESPOND_AT" --proxy-from 192.0.2.0/24
   await_port "$PORT" "$RESPOND"
   run -1 arid sign -x refused.example.test
-  grep -qx 'arid: warning: 127.0.0.1 speaks the PROXY protocol, and is not in --proxy-from' respond.log
+  said 'warning: 127\.0\.0\.1 speaks the PROXY protocol, and is not in --proxy-from'
   run ! grep -q answered respond.log
 }
 
@@ -473,7 +478,7 @@ start_nginx() {
   await_port "$PORT" "$RESPOND"
   start_nginx
   run -1 arid sign -x --accept-terms plain.example.test
-  grep -qx 'arid: warning: 127.0.0.1 must speak the PROXY protocol (--proxy-from), and does not' respond.log
+  said 'warning: 127\.0\.0\.1 must speak the PROXY protocol \(--proxy-from\), and does not'
   run ! grep -q answered respond.log
 
   stop_server "$RESPOND"
@@ -541,9 +546,9 @@ CFG
     await_port "$TLS_PORT" "$RESPOND"
     run -0 client "[::1]:$TLS_PORT"
     [[ $output == *"subject=CN = ordinary.test"* ]]
+    await grep -qx 'from ::1' "back-$version.log"
     stop_server "$RESPOND"
     stop_server "$(tail -n 2 pids | head -n 1)"
-    grep -qx 'from ::1' "back-$version.log"
   done
 }
 
@@ -569,7 +574,7 @@ CFG
   await_port "$HTTP_PORT" "$STARTED"
   arid sign --accept-terms -t http-01 http.example.test
   verify_chain "$ARID_BASEDIR/certs/http.example.test/fullchain.pem" http.example.test
-  grep -qE '^arid: 127\.0\.0\.1:[0-9]+: http-01: answered "[A-Za-z0-9_-]+"$' respond.log
+  said '127\.0\.0\.1:[0-9]+: http-01: answered "[A-Za-z0-9_-]+"'
   run -22 curl -sS --max-time 20 --fail "http://127.0.0.1:$HTTP_PORT/"
   quiet
 }
@@ -579,7 +584,7 @@ CFG
   await_port "$HTTP_PORT" "$RESPOND"
   issue h.example.test a.example.test -t 'h.example.test:http-01 tls-alpn-01'
   answered a.example.test
-  grep -q 'http-01: answered' respond.log
+  said '.*: http-01: answered .*'
   quiet
 }
 
@@ -609,11 +614,7 @@ CFG
   chmod +x run
   start_server respond.log ./run
   RESPOND_AT=unix:$T/socket
-  local tries
-  for ((tries = 0; tries < 200; tries++)); do
-    [ ! -S socket ] || break
-    sleep 0.05
-  done
+  await listens "$T/socket"
   start_nginx 's/# proxy_protocol on;/proxy_protocol on;/'
   issue ipc.example.test 127.0.0.1 ::1
   answered ipc.example.test '127\.0\.0\.1:[0-9]+'
@@ -644,7 +645,7 @@ CFG
   start_server respond.log systemd-socket-activate -l "127.0.0.1:$TLS_PORT" -l "[::1]:$TLS_PORT" -l "127.0.0.1:$HTTP_PORT" \
     "$BUILD/arid" respond -v --alpn "$ALPN" --http "$WELLKNOWN"
   # The first connection starts it.
-  await_line "Listening on" "$STARTED"
+  await listening 3
   issue h.example.test socket.example.test 127.0.0.1 ::1 -t 'h.example.test:http-01 tls-alpn-01'
   answered socket.example.test
   answered $V6_LOOPBACK '\[::1\]:[0-9]+'
@@ -657,7 +658,7 @@ CFG
     : >respond.log
     # shellcheck disable=SC2086  # words
     start_server respond.log systemd-socket-activate $how -l "127.0.0.1:$TLS_PORT" -l "[::1]:$TLS_PORT" "$BUILD/arid" respond -v --alpn "$ALPN"
-    await_line "Listening on" "$STARTED"
+    await listening 2
     issue accept.example.test ::1
     if [ "$how" = -a ]; then # else descriptor 2 is the connection
       answered accept.example.test
@@ -667,16 +668,8 @@ CFG
   done
 }
 
-# await_line TEXT PID: until T/respond.log has it, at most 10 seconds.
-await_line() {
-  local tries
-  for ((tries = 0; tries < 200; tries++)); do
-    ! grep -qF -- "$1" respond.log || return 0
-    kill -0 "$2" 2>/dev/null || break
-    sleep 0.05
-  done
-  fail "no line with \"$1\": $(cat respond.log)"
-}
+# listening COUNT: systemd-socket-activate does, at so many addresses.
+listening() { [ "$(grep -c "Listening on" respond.log)" -eq "$1" ]; }
 
 @test "systemd's units are as it wants them" {
   local unit
@@ -723,10 +716,10 @@ await_line() {
   # A process for each connection; one that fails leaves no unit behind.
   run ! client "[::1]:$EACH" -servername unknown.example.test -alpn acme-tls/1
   [[ $output == *"alert number 112"* ]]
-  await grep -q 'refused "unknown.example.test": there is no pair for it' respond.log
+  said '.* refused "unknown.example.test": there is no pair for it'
   rmdir alpn
   run ! client "[::1]:$EACH" -servername unknown.example.test -alpn acme-tls/1
-  await grep -q '^arid: tls-alpn-01: no answer for "unknown.example.test": ' respond.log
+  said 'tls-alpn-01: no answer for "unknown.example.test": .*'
   await units_gone
   mkdir alpn
 }

@@ -29,71 +29,19 @@ sign_again() {
   arid sign -q --accept-terms -x "$@"
 }
 
-# leaf FILE: the fingerprint of the first certificate in it.
-leaf() { openssl x509 -in "$1" -noout -fingerprint -sha256; }
-
-# live NAME: that of the live certificate.
+# live NAME: the fingerprint of the live certificate.
 live() { leaf "$ARID_BASEDIR/certs/$1/cert.pem"; }
 
-# served PORT [NAME]: that of the certificate that is shown there.
-served() {
-  openssl s_client -connect "127.0.0.1:$1" -servername "${2:-www.example.test}" </dev/null 2>"$T/s_client.err" |
-    openssl x509 -noout -fingerprint -sha256
-}
-
-# start_lighttpd: TLS on PORT with what is in T/www.pem, as www-data.
-start_lighttpd() {
-  take_ports PORT
-  cat >"$T/lighttpd.conf" <<EOC
-server.modules = ("mod_openssl")
-server.bind = "127.0.0.1"
-server.port = $PORT
-server.document-root = "$T"
-server.username = "www-data"
-server.pid-file = "$T/lighttpd.pid"
-ssl.engine = "enable"
-ssl.pemfile = "$T/www.pem"
-EOC
-  chmod 644 "$T/lighttpd.conf"
-  start_server lighttpd.log lighttpd -D -f "$T/lighttpd.conf"
-  await_port "$PORT" "$STARTED"
-  RELOAD="kill -USR1 $STARTED"
-}
+# https_lighttpd: with what is in T/www.pem, as www-data.
+https_lighttpd() { start_lighttpd lighttpd "server.username = \"www-data\" ssl.pemfile = \"$T/www.pem\""; }
 
 # lighttpd_files: what installs into it, but for preflight and reload.
 lighttpd_files() {
   LIGHTTPD=(www.example.test --parts "key,fullchain" --owner root:www-data --mode 0640 --to "$T/www.pem")
 }
 
-# start_nginx: TLS on PORT with T/www.key and T/www.crt.
-start_nginx() {
-  take_ports PORT
-  mkdir "$T/nginx"
-  cat >"$T/nginx.conf" <<EOC
-daemon off;
-user www-data;
-pid $T/nginx.pid;
-error_log stderr;
-events { worker_connections 64; }
-http {
-  access_log off;
-  client_body_temp_path $T/nginx/body;
-  proxy_temp_path $T/nginx/proxy;
-  fastcgi_temp_path $T/nginx/fastcgi;
-  uwsgi_temp_path $T/nginx/uwsgi;
-  scgi_temp_path $T/nginx/scgi;
-  server {
-    listen 127.0.0.1:$PORT ssl;
-    ssl_certificate $T/www.crt;
-    ssl_certificate_key $T/www.key;
-    return 204;
-  }
-}
-EOC
-  start_server nginx.log nginx -c "$T/nginx.conf"
-  await_port "$PORT" "$STARTED"
-  RELOAD="kill -HUP $STARTED"
-}
+# https_nginx: with T/www.key and T/www.crt.
+https_nginx() { start_nginx "$T/www.crt" "$T/www.key"; }
 
 nginx_files() {
   NGINX=(www.example.test --parts key --to "$T/www.key" --parts fullchain --to "$T/www.crt")
@@ -105,7 +53,7 @@ nginx_files() {
   run --separate-stderr -0 arid install "${LIGHTTPD[@]}"
   [ "$stderr" = "arid: www.example.test: installed: $T/www.pem" ]
   [ "$(stat -c '%U:%G %a' "$T/www.pem")" = "root:www-data 640" ]
-  start_lighttpd
+  https_lighttpd
   [ "$(served "$PORT")" = "$(live www.example.test)" ]
   sign_again www.example.test
   [ "$(served "$PORT")" != "$(live www.example.test)" ]
@@ -122,7 +70,7 @@ nginx_files() {
   lighttpd_files
   sign_again www.example.test
   arid install "${LIGHTTPD[@]}"
-  start_lighttpd
+  https_lighttpd
   local before
   before=$(served "$PORT")
   sign_again www.example.test
@@ -143,10 +91,11 @@ nginx_files() {
   arid install "${NGINX[@]}"
   [ "$(stat -c '%U:%G %a' "$T/www.key")" = "root:root 600" ]
   [ "$(stat -c '%U:%G %a' "$T/www.crt")" = "root:root 644" ]
-  start_nginx
+  https_nginx
   sign_again www.example.test
   arid install "${NGINX[@]}" --preflight "nginx -t -q -c $T/nginx.conf" --reload "$RELOAD" --verify "127.0.0.1:$PORT"
-  [ "$(served "$PORT")" = "$(live www.example.test)" ]
+  await_served "$PORT" "$ARID_BASEDIR/certs/www.example.test/cert.pem"
+  await arid check -q "127.0.0.1:$PORT" --name www.example.test
   run -0 arid check "127.0.0.1:$PORT" --name www.example.test
   [[ $output == *": served as it is on disk"* ]]
 }
@@ -155,7 +104,7 @@ nginx_files() {
   nginx_files
   sign_again www.example.test
   arid install "${NGINX[@]}"
-  start_nginx
+  https_nginx
   local before
   before=$(served "$PORT")
   sign_again www.example.test
@@ -172,7 +121,7 @@ nginx_files() {
   nginx_files
   sign_again www.example.test
   arid install "${NGINX[@]}"
-  start_nginx
+  https_nginx
   local before
   before=$(served "$PORT")
   sign_again www.example.test
@@ -189,20 +138,14 @@ nginx_files() {
   nginx_files
   sign_again www.example.test
   arid install "${NGINX[@]}"
-  start_nginx
+  https_nginx
   sign_again www.example.test
   # shellcheck disable=SC2016  # for the shell that arid starts
   run -137 arid install "${NGINX[@]}" --reload 'kill -KILL $PPID'
   [ "$(leaf "$T/www.crt")" = "$(live www.example.test)" ]
   [ "$(served "$PORT")" != "$(live www.example.test)" ]
   arid install "${NGINX[@]}" --reload "echo told >>$T/told; $RELOAD" --verify "127.0.0.1:$PORT"
-  # A worker of before may still take one connection more.
-  local tries
-  for ((tries = 0; tries < 300; tries++)); do
-    [ "$(served "$PORT")" != "$(live www.example.test)" ] || break
-    sleep 0.1
-  done
-  [ "$(served "$PORT")" = "$(live www.example.test)" ]
+  await_served "$PORT" "$ARID_BASEDIR/certs/www.example.test/cert.pem"
   arid install "${NGINX[@]}" --reload "echo told >>$T/told; $RELOAD"
   [ "$(cat "$T/told")" = told ]
   [ -z "$(find "$T" -maxdepth 1 -name '.*' -type f)" ]
@@ -373,7 +316,7 @@ EOC
   nginx_files
   sign_again www.example.test
   arid install "${NGINX[@]}"
-  start_nginx
+  https_nginx
   run --separate-stderr -0 arid check "127.0.0.1:$PORT"
   [ -z "$stderr" ]
   [[ $output == "127.0.0.1:$PORT at 127.0.0.1: served as it is on disk"* ]]

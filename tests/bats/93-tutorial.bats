@@ -9,7 +9,6 @@
 
 load helper
 load servers
-load systemd # for await
 
 EXAMPLES=$TOP/examples/tutorial
 TLS=host/etc/ssl/letsencrypt
@@ -70,6 +69,7 @@ start_host() {
     exec env -i HOME=/root PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin s6-svscan /run/service' sh "$T"
   await pgrep -P "$STARTED" -x s6-svscan >host.pid
   HOST=$(cat host.pid)
+  await in_host s6-svscanctl -a /run/service
 }
 
 # in_host PROGRAM ARGUMENT...: run there, as root, where the examples are.
@@ -121,11 +121,9 @@ prepare() {
 # pid_of SERVICE: of what s6 looks after in it.
 pid_of() { in_host s6-svstat -o pid "/run/service/$1" 2>/dev/null; }
 
-# waits SERVICE: snooze is what runs in it, and takes ALRM (the 14th of the signals). Sets
-# PID, as it is called there.
+# waits SERVICE: snooze is what runs in it, and sleeps. Sets PID, as it is called there.
 waits() {
-  PID=$(pid_of "$1") && [ "${PID:--1}" -gt 0 ] &&
-    [ "$(in_host grep -cE $'^Name:\tsnooze$|^SigCgt:.*[2367abef].{3}$' "/proc/$PID/status" 2>/dev/null)" = 2 ]
+  PID=$(pid_of "$1") && [ "${PID:--1}" -gt 0 ] && in_host cat "/proc/$PID/status" 2>/dev/null | snoozes
 }
 waits_anew() { waits "$1" && [ "$PID" != "$2" ]; }
 
@@ -210,9 +208,9 @@ in_flight() {
 }
 gone() { ! in_host test -e "/proc/$1/exe"; }
 
-# start_lighttpd, start_nginx: for the same tree; the folder is found as tipidee does it,
-# by the link HOST:PORT.
-start_lighttpd() {
+# by_lighttpd, by_nginx: for the same tree; the folder is found as tipidee does it, by the
+# link HOST:PORT.
+by_lighttpd() {
   cat >host/lighttpd.conf <<EOT
 server.modules = ("mod_evhost")
 server.bind = "$WEB"
@@ -224,26 +222,9 @@ EOT
   start_server lighttpd.log in_host lighttpd -D -f /srv/lighttpd.conf
   await answers "$WEB" 80
 }
-start_nginx() {
-  cat >host/nginx.conf <<EOT
-daemon off;
-user www;
-pid /srv/nginx.pid;
-error_log stderr;
-events { worker_connections 64; }
-http {
-  access_log off;
-  client_body_temp_path /srv/nginx;
-  proxy_temp_path /srv/nginx;
-  fastcgi_temp_path /srv/nginx;
-  uwsgi_temp_path /srv/nginx;
-  scgi_temp_path /srv/nginx;
-  server {
-    listen $WEB:80;
-    root /home/www/\$host:80;
-  }
-}
-EOT
+by_nginx() {
+  mkdir host/nginx
+  nginx_config /srv/nginx www "listen $WEB:80;" 'root /home/www/$host:80;' >host/nginx.conf
   start_server nginx.log in_host nginx -c /srv/nginx.conf
   await answers "$WEB" 80
 }
@@ -267,6 +248,7 @@ end_inside() {
   await waits daily
   follow "s6-svc -a"
   await waits_anew daily "$PID"
+  await logged "downloaded 2 certificates"
   run -0 follow "tail "
   [[ $output == *"downloaded 2 certificates"*"DNS:www.example.org, DNS:mail.example.org"* ]]
   verify_chain $CHAIN www.example.org
@@ -284,6 +266,7 @@ end_inside() {
   [ "$(wc -l <"$FILE_T/pebble.log")" -eq "$before" ]
   [ ! -e $CHAIN.new ]
   # The log has what was said on stderr, a line with a time for each, and nothing else.
+  await logged " not due before "
   [[ $(tail -n 1 $LOG) == @*" arid: www.example.org: not due before "* ]]
   [ "$(grep -cvE '^@[0-9a-f]{24} arid: ' $LOG)" -eq 0 ]
   run ! env LC_ALL=C grep -n '[^ -~]' $LOG
@@ -332,6 +315,7 @@ end_inside() {
   verify_chain $CHAIN www.example.org
   fire daily
   local due end
+  await logged " not due before "
   due=$(date -d "$(sed -n 's/.* not due before //p' $LOG)" +%s)
   end=$(date -d "$(openssl x509 -in $CHAIN -noout -enddate | cut -d= -f2)" +%s)
   # A try comes 24 hours and some seconds after the last one, at the latest.
@@ -360,7 +344,7 @@ EOT
   in_host install -d -o tls /var/seen
   local server
   for server in tcpserver lighttpd nginx; do
-    [ $server = tcpserver ] || "start_$server"
+    [ $server = tcpserver ] || "by_$server"
     rm -f host/var/seen/*
     # By the link that is there for tipidee.
     sign_as tls 026 --acme-dir /home/www/www.example.org:80/.well-known/acme-challenge/ --disable-check --hook /srv/hook >chain
@@ -413,7 +397,7 @@ survives() {
   # The CA is down.
   always_due "$2"
   fire "$1"
-  logged "$2"
+  await logged "$2"
   cmp $CHAIN first
   empty_or_gone $CHAIN.new
   always_due
@@ -445,7 +429,7 @@ ended_by_svc() {
   await in_flight
   in_host s6-svc -wD -d "/run/service/$1"
   await gone "$ARID"
-  [ "$(grep -cF "ended by signal SIGTERM" $LOG)" -eq 2 ] # the first was by kill
+  await logged "ended by signal SIGTERM" 2 # the first was by kill
   cmp $CHAIN first
   [ -z "$(ls -A $CHALLENGES)" ]
   flow
@@ -608,7 +592,7 @@ survives_in_sh() {
   await in_flight
   $2
   await gone "$ARID"
-  logged "ended by signal SIGTERM"
+  await logged "ended by signal SIGTERM"
   cmp $CHAIN first
   empty_or_gone $CHAIN.new
   [ -z "$(ls -A $CHALLENGES)" ]
@@ -621,7 +605,9 @@ survives_in_sh() {
 
 # fresh FILE: the chain is there, and another one.
 fresh() { [ -s $CHAIN ] && ! cmp -s $CHAIN "$1"; }
-logged() { grep -qF "$1" $LOG; }
+# logged TEXT [COUNT]: so many lines have it (1) at least; the logger writes them in its
+# own time.
+logged() { [ "$(grep -cF -- "$1" $LOG)" -ge "${2:-1}" ]; }
 
 @test "T1, T10: runit: now, CA down, sv down while it works" {
   prepare

@@ -24,7 +24,10 @@ setup() {
   CLOSED=$T/closed
   cd "$T" || return
 }
-teardown() { [ -n "${BATS_TEST_COMPLETED:-}" ] || show_logs "$FILE_T"; }
+teardown() {
+  stop_all
+  [ -n "${BATS_TEST_COMPLETED:-}" ] || show_logs "$FILE_T"
+}
 teardown_file() { stop_all; }
 
 # sign WORD...: arid sign with this world's words.
@@ -79,10 +82,7 @@ key.upd" ]
     echo '.*' | tee "rules/uid/$user/env/S6_FDHOLDER_RETRIEVE_REGEX" >"rules/uid/$user/env/S6_FDHOLDER_STORE_REGEX"
   done
   start_server fdholder.log s6-fdholder-daemon -i "$T/rules" "$T/fdholder"
-  for ((tries = 0; tries < 200; tries++)); do
-    [ ! -S fdholder ] || break
-    sleep 0.05
-  done
+  await listens "$T/fdholder"
   (umask 077 && redirfd -a 0 "$CLOSED/key.upd" s6-fdholder-store "$T/fdholder" key)
   (umask 077 && redirfd -a 0 "$CLOSED/chain.upd" s6-fdholder-store "$T/fdholder" chain)
   local run first
@@ -93,7 +93,6 @@ key.upd" ]
     [ "${first:-}" != "$(sha256sum <"$CLOSED/chain.upd")" ]
     first=$(sha256sum <"$CLOSED/chain.upd")
   done
-  stop_all
 }
 
 @test "L19: a shorter certificate leaves no tail, however the file was opened" {
@@ -123,7 +122,7 @@ key.upd" ]
   echo key >"$CLOSED/key.upd"
   echo chain >"$CLOSED/chain.upd"
   echo cert >"$CLOSED/cert.upd"
-  touch -d 2020-01-01 "$CLOSED"/*
+  touch -d @1577836800 "$CLOSED"/*
   run -1 staged -a away.example.test
   run -75 staged -a --ca https://127.0.0.1:1/dir a.example.test
   run -64 staged -a --chain-fd 5 a.example.test
@@ -152,14 +151,12 @@ key" ]
 }
 
 @test "pipes: key and chain in one, and a reader that has gone is 74" {
+  local pid
   exec 7> >(cat >"$T/all")
+  pid=$!
   sign --key-fd 7 --fullchain-fd 6 a.example.test 6>&7 7>&7
   exec 7>&-
-  local tries
-  for ((tries = 0; tries < 200; tries++)); do
-    [ "$(grep -c END all)" -lt 3 ] || break
-    sleep 0.05
-  done
+  wait "$pid"
   head -n 1 all | grep -F 'PRIVATE KEY'
   openssl pkey -in all -out key
   run -0 openssl x509 -in all -noout -checkhost a.example.test

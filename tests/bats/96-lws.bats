@@ -4,6 +4,7 @@
 
 # shellcheck disable=SC2030,SC2031,SC2153,SC2154  # each test is a subshell; set by take_ports and run
 load helper
+load servers
 
 # One world for all: a Pebble whose certificates are of 13, 14 or 15 days too.
 setup_file() {
@@ -28,39 +29,8 @@ teardown_file() {
   stop_all
 }
 
-# leaf FILE, served PORT [NAME]: the fingerprint of the first certificate in it, or of
-# the one that is shown there.
-leaf() { openssl x509 -in "$1" -noout -fingerprint -sha256; }
-served() {
-  openssl s_client -connect "127.0.0.1:$1" -servername "${2:-www.example.test}" </dev/null 2>"$T/s_client.err" |
-    openssl x509 -noout -fingerprint -sha256
-}
-
-# await_served PORT FILE: until the certificate in it is shown there, at most 20 seconds.
-await_served() {
-  local tries
-  for ((tries = 0; tries < 200; tries++)); do
-    [ "$(served "$1" 2>>"$T/s_client.err")" != "$(leaf "$2")" ] || return 0
-    sleep 0.1
-  done
-  fail "on port $1 there is another certificate than in $2"
-}
-
 # live NAME: the folder of its certificate.
 live() { printf '%s\n' "$ARID_BASEDIR/certs/$1"; }
-
-# start_lighttpd NAME CONFIGURATION: on a free port, with these lines; sets PORT and
-# RELOAD, what tells it.
-start_lighttpd() {
-  take_ports PORT
-  {
-    printf 'server.modules = ("mod_openssl")\nserver.bind = "127.0.0.1"\nserver.port = %s\n' "$PORT"
-    printf 'server.document-root = "%s"\nssl.engine = "enable"\n%s\n' "$T" "$2"
-  } >"$T/$1.conf"
-  start_server "$1.log" lighttpd -D -f "$T/$1.conf"
-  await_port "$PORT" "$STARTED"
-  RELOAD="kill -USR1 $STARTED"
-}
 
 @test "L1 L11: a certificate from thin air, for the name that was asked for, which a browser would believe" {
   run --separate-stderr -0 arid sign --accept-terms -d www.example.test
@@ -393,41 +363,16 @@ await_promoted() {
   root_only
 
   # nginx stays root: it takes what waits without a restart.
-  local port
-  take_ports port
-  mkdir "$T/nginx"
-  cat >"$T/nginx.conf" <<EOC
-daemon off;
-user www-data;
-pid $T/nginx/pid;
-error_log stderr;
-events { worker_connections 64; }
-http {
-  access_log off;
-  client_body_temp_path $T/nginx/body;
-  proxy_temp_path $T/nginx/proxy;
-  fastcgi_temp_path $T/nginx/fastcgi;
-  uwsgi_temp_path $T/nginx/uwsgi;
-  scgi_temp_path $T/nginx/scgi;
-  server {
-    listen 127.0.0.1:$port ssl;
-    ssl_certificate $T/tls/www.pem;
-    ssl_certificate_key $T/tls/www.key;
-    return 204;
-  }
-}
-EOC
-  start_server nginx.log nginx -c "$T/nginx.conf"
-  await_port "$port" "$STARTED"
+  start_nginx "$T/tls/www.pem" "$T/tls/www.key"
   sh -e "$T/quiet" # nothing is ordered without need
   [ ! -e "$T/tls/www.pem.upd" ]
   ARID_RENEW_DAYS=100 sh -e "$T/quiet"
   local waits
   waits=$(leaf "$T/tls/www.pem.upd")
   arid promote "$T/tls/www.pem" "$T/tls/www.key"
-  kill -HUP "$STARTED"
-  await_served "$port" "$T/tls/www.pem"
-  [ "$(served "$port")" = "$waits" ]
+  $RELOAD
+  await_served "$PORT" "$T/tls/www.pem"
+  [ "$(leaf "$T/tls/www.pem")" = "$waits" ]
 }
 
 @test "L14 L18 L20: key and certificate that belong to root alone, under runit" {

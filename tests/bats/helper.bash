@@ -161,6 +161,19 @@ await_port() {
   fail "nothing answers on $address:$1"
 }
 
+# await COMMAND...: until it succeeds, at most two minutes.
+await() {
+  local tries
+  for ((tries = 0; tries < 2400; tries++)); do
+    ! "$@" || return 0
+    sleep 0.05
+  done
+  fail "never: $*"
+}
+
+# listens SOCKET: somebody takes connections there, on a Unix socket.
+listens() { perl -MIO::Socket::UNIX -e 'exit !IO::Socket::UNIX->new(Peer => shift)' "$1"; }
+
 # stop_server PID: ends it, at the latest after 5 seconds with KILL.
 stop_server() {
   kill "$1" 2>/dev/null || return 0

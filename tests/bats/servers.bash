@@ -371,3 +371,61 @@ EOC
   SSH="ssh -F none -T -o BatchMode=yes -o IdentityFile=$T/ssh/id -o UserKnownHostsFile=$T/ssh/known"
   FAR=ssh://$(id -un)@127.0.0.1:$SSH_PORT
 }
+
+# snoozes: stdin is the /proc/PID/status of a snooze that sleeps, and takes ALRM (the 14th
+# of the signals). Before it sleeps that is its end, or is missed for minutes.
+snoozes() { [ "$(grep -cE $'^Name:\tsnooze$|^State:\tS|^SigCgt:.*[2367abef].{3}$')" = 3 ]; }
+
+# leaf FILE, served PORT [NAME]: the fingerprint of the first certificate in it, or of the
+# one that is shown there.
+leaf() { openssl x509 -in "$1" -noout -fingerprint -sha256; }
+served() {
+  openssl s_client -connect "127.0.0.1:$1" -servername "${2:-www.example.test}" </dev/null 2>>"$T/s_client.err" |
+    openssl x509 -noout -fingerprint -sha256 2>>"$T/s_client.err"
+}
+
+# await_served PORT FILE: until the certificate in it is shown there. For a moment a
+# server may have processes of before beside new ones.
+await_served() { await shows "$1" "$2"; }
+shows() { [ -s "$2" ] && [ "$(served "$1")" = "$(leaf "$2")" ]; }
+
+# start_lighttpd NAME CONFIGURATION: on a free port, with these lines; sets PORT and
+# RELOAD, what tells it.
+start_lighttpd() {
+  take_ports PORT
+  {
+    printf 'server.modules = ("mod_openssl")\nserver.bind = "127.0.0.1"\nserver.port = %s\n' "$PORT"
+    printf 'server.document-root = "%s"\nssl.engine = "enable"\n%s\n' "$T" "$2"
+  } >"$T/$1.conf"
+  chmod 644 "$T/$1.conf"
+  start_server "$1.log" lighttpd -D -f "$T/$1.conf"
+  await_port "$PORT" "$STARTED"
+  RELOAD="kill -USR1 $STARTED"
+}
+
+# nginx_config DIR USER LINE...: prints what nginx needs to run by itself as USER, with its
+# own files in DIR, and a server with these lines.
+nginx_config() {
+  local dir=$1 user=$2 temp
+  shift 2
+  printf 'daemon off;\nuser %s;\npid %s/pid;\nerror_log stderr;\nevents { worker_connections 64; }\n' "$user" "$dir"
+  printf 'http {\n  access_log off;\n'
+  for temp in client_body proxy fastcgi uwsgi scgi; do
+    printf '  %s_temp_path %s/%s;\n' "$temp" "$dir" "$temp"
+  done
+  printf '  server {\n'
+  printf '    %s\n' "$@"
+  printf '  }\n}\n'
+}
+
+# start_nginx CHAIN KEY: TLS on a free port with these, by T/nginx.conf; sets PORT and
+# RELOAD.
+start_nginx() {
+  take_ports PORT
+  mkdir "$T/nginx"
+  nginx_config "$T/nginx" www-data "listen 127.0.0.1:$PORT ssl;" "ssl_certificate $1;" "ssl_certificate_key $2;" \
+    "return 204;" >"$T/nginx.conf"
+  start_server nginx.log nginx -c "$T/nginx.conf"
+  await_port "$PORT" "$STARTED"
+  RELOAD="kill -HUP $STARTED"
+}

@@ -6,16 +6,6 @@
 #   load systemd
 #   teardown() { end_systemd; stop_all; }
 
-# await CONDITION...: until it holds, for at most a minute.
-await() {
-  local tries
-  for ((tries = 0; tries < 600; tries++)); do
-    ! "$@" || return 0
-    sleep 0.1
-  done
-  fail "never: $*"
-}
-
 # start_systemd: a systemd with T/units and nothing else, in a cgroup and namespaces of
 # its own; the network is everybody's. What units with PrivateTmp= would not see is at
 # /srv there, T at /srv/t and FILE_T at /srv/f; arid is in /usr/local/bin.
@@ -44,7 +34,8 @@ start_systemd() {
     shift
     exec unshare --mount --pid --fork --kill-child --mount-proc --cgroup --uts --ipc --propagation private \
       sh -euc "$@"' sh "$CGROUP" "$inside" sh "$T" "$FILE_T"
-  await pgrep -P "$STARTED" -x systemd >"$T/systemd.pid"
+  SYSTEMD_PARENT=$STARTED
+  await pgrep -P "$SYSTEMD_PARENT" -x systemd >"$T/systemd.pid"
   SYSTEMD=$(cat "$T/systemd.pid")
   await in_systemd systemctl --quiet is-active basic.target
 }
@@ -52,10 +43,10 @@ start_systemd() {
 # in_systemd PROGRAM ARGUMENT...: runs it there.
 in_systemd() { nsenter -t "$SYSTEMD" --mount --pid --cgroup --uts --ipc -- "$@" 2>>"$T/systemd.log"; }
 
-# end_systemd: and all that it has started.
+# end_systemd: and all that it has started. Its parent is in the cgroup, too.
 end_systemd() {
   [ -d "${CGROUP:-/none}" ] || return 0
-  kill -KILL "${SYSTEMD:-$STARTED}"
-  await test ! -e "/proc/${SYSTEMD:-$STARTED}"
+  kill -KILL "${SYSTEMD:-$SYSTEMD_PARENT}"
+  wait "$SYSTEMD_PARENT" || :
   find "$CGROUP" -depth -type d -exec rmdir {} +
 }

@@ -81,10 +81,7 @@ default() {
 telling() { printf 'echo told >>%q; %s' "$T/told" "$1"; }
 told() { wc -l <"$T/told"; }
 
-# leaf FILE: the fingerprint of the first certificate in it.
-leaf() { openssl x509 -in "$1" -noout -fingerprint -sha256; }
-
-# live: that of the certificate in the tree.
+# live: the fingerprint of the certificate in the tree.
 live() { leaf "$ARID_CERTDIR/$NAME/cert.pem"; }
 
 # s_client ARGUMENT...: openssl's, at the server.
@@ -95,15 +92,6 @@ s_client() {
 # served: the fingerprint of the certificate that the server shows.
 served() {
   s_client </dev/null 2>>"$T/s_client.err" | openssl x509 -noout -fingerprint -sha256 2>>"$T/s_client.err"
-}
-
-# await COMMAND...: until it is true, at most 30 seconds.
-await() {
-  local end=$((SECONDS + 30))
-  until "$@"; do
-    [ "$SECONDS" -lt "$end" ] || fail "not within 30 seconds: $*"
-    sleep 0.05
-  done
 }
 
 # shows_live: does the server show what is in the tree?

@@ -11,34 +11,16 @@ setup() {
   fresh_tree nginx.sh
   FILES=("$TLS/$NAME.key" "$TLS/$NAME.pem")
   take_ports PORT
-  config
+  mkdir "$T/nginx"
+  nginx_config "$T/nginx" www-data "listen 127.0.0.1:$PORT ssl;" "ssl_certificate $TLS/$NAME.pem;" \
+    "ssl_certificate_key $TLS/$NAME.key;" 'return 200 "from nginx\n";' >"$T/nginx.conf"
   export NGINX_TLS=$TLS NGINX_PREFLIGHT NGINX_RELOAD
   NGINX_PREFLIGHT=$(default preflight /etc/nginx/nginx.conf "$T/nginx.conf")
-  NGINX_RELOAD=$(telling "$(default reload /run/nginx.pid "$T/nginx.pid")")
+  NGINX_RELOAD=$(telling "$(default reload /run/nginx.pid "$T/nginx/pid")")
 }
 teardown() { end_tree; }
 teardown_file() { stop_all; }
 
-config() {
-  local temp
-  mkdir "$T/nginx"
-  cat >"$T/nginx.conf" <<EOC
-daemon off;
-pid $T/nginx.pid;
-error_log stderr;
-events { worker_connections 64; }
-http {
-  access_log off;
-  $(for temp in client_body proxy fastcgi uwsgi scgi; do printf '%s_temp_path %s;\n' "$temp" "$T/nginx/$temp"; done)
-  server {
-    listen 127.0.0.1:$PORT ssl;
-    ssl_certificate $TLS/$NAME.pem;
-    ssl_certificate_key $TLS/$NAME.key;
-    return 200 "from nginx\n";
-  }
-}
-EOC
-}
 start() {
   start_server nginx.log nginx -c "$T/nginx.conf"
   await_port "$PORT" "$STARTED"
