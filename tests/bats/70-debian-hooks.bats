@@ -53,6 +53,7 @@ cron_env() {
 dehydrated_c() { cron_env dehydrated "$@"; }
 
 NAMES=(example.test "*.example.test" www.sub.example.test other.test)
+ZONES="example.test other.test"
 
 # issues NAME...: in Debian's way, with HOOK_CHAIN no and yes, until it is there; and
 # nothing is left in DNS beside the records of before.
@@ -89,7 +90,7 @@ put_other() { fail "each server has its own"; }
 # all_txt: every TXT record that there is, one a line, whatever its TTL.
 all_txt() {
   local zone
-  for zone in example.test other.test; do
+  for zone in $ZONES; do
     inside dig +noall +answer @127.0.0.1 "$zone" AXFR | awk '$4 == "TXT" { $2 = ""; print }' | sort
   done
 }
@@ -105,47 +106,9 @@ ns1 A 127.0.0.1
 EOC
 }
 
-start_bind_53() {
-  local zone
-  install -m 755 "$(command -v named)" "$T/named"
-  tsig-keygen -a hmac-sha256 testkey >"$T/testkey"
-  mkdir "$T/zones"
-  for zone in example.test other.test; do
-    zone_of "$zone" >"$T/zones/$zone"
-    printf 'zone "%s" { type primary; file "%s"; update-policy { grant testkey zonesub TXT; }; };\n' "$zone" "$zone"
-  done >"$T/zones.conf"
-  {
-    # shellcheck disable=SC2016  # BIND's
-    printf '$TTL 60\n@ SOA ns.root.test. hostmaster.root.test. 1 86400 3600 604800 300\n@ NS ns.root.test.\nns.root.test. A 127.0.0.1\n'
-    for zone in example.test other.test; do
-      printf '%s. NS ns1.%s.\nns1.%s. A 127.0.0.1\n' "$zone" "$zone" "$zone"
-    done
-  } >"$T/zones/root"
-  cat >"$T/named.conf" <<EOC
-include "$T/testkey";
-controls { };
-options {
-  directory "$T/zones";
-  pid-file none;
-  session-keyfile none;
-  listen-on { 127.0.0.1; };
-  listen-on-v6 { none; };
-  recursion yes;
-  dnssec-validation no;
-  empty-zones-enable no;
-  notify no;
-  allow-transfer { any; };
-};
-zone "." { type primary; file "root"; };
-include "$T/zones.conf";
-EOC
-  start_server named.log "$T/named" -g -n 1 -c "$T/named.conf"
-  await_port 53 "$STARTED"
-  await_line named.log " running" "$STARTED"
-}
-
 @test "BIND, by Debian's dehydrated-hook-ddns-tsig" {
-  start_bind_53
+  tsig-keygen -a hmac-sha256 testkey >"$T/testkey"
+  start_bind_53 "update-policy { grant testkey zonesub TXT; };" "include \"$T/testkey\";"
   put_other() {
     printf 'server 127.0.0.1\nupdate add _acme-challenge.example.test 60 TXT theirs\nsend\n' | inside nsupdate -k "$T/testkey"
   }
@@ -166,36 +129,8 @@ install_hook() {
   chmod 755 "$ETC/$1"
 }
 
-start_powerdns() {
-  local zone
-  mkdir "$T/pdns"
-  cat >"$T/pdns/pdns.conf" <<EOC
-launch=gsqlite3
-gsqlite3-database=$T/pdns/pdns.sqlite3
-local-address=127.0.0.1
-socket-dir=$T/pdns
-security-poll-suffix=
-api=yes
-api-key=api-test
-webserver-address=127.0.0.1
-webserver-port=8081
-cache-ttl=0
-query-cache-ttl=0
-negquery-cache-ttl=0
-zone-cache-refresh-interval=0
-EOC
-  sqlite3 "$T/pdns/pdns.sqlite3" </usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql
-  for zone in example.test other.test; do
-    zone_of "$zone" >"$T/pdns/$zone.zone"
-    pdnsutil --config-dir="$T/pdns" load-zone "$zone" "$T/pdns/$zone.zone"
-  done >"$T/pdnsutil.log" 2>&1 || fail "pdnsutil: $(cat "$T/pdnsutil.log")"
-  start_server pdns.log pdns_server --config-dir="$T/pdns" --daemon=no --guardian=no
-  await_port 53 "$STARTED"
-  await_port 8081 "$STARTED"
-}
-
 @test "PowerDNS, by its API" {
-  start_powerdns
+  start_powerdns api-test
   put_other() {
     pdnsutil --config-dir="$T/pdns" replace-rrset example.test _acme-challenge TXT 60 '"theirs"' >>"$T/pdnsutil.log" 2>&1
   }
@@ -225,27 +160,11 @@ EOH
   issues "${NAMES[@]}"
 }
 
-start_knot() {
-  local zone
+# knot_with_key: it may be changed with what is in T/knot/key.
+knot_with_key() {
   mkdir "$T/knot"
   tsig-keygen -a hmac-sha256 knot-test >"$T/knot/key"
-  for zone in example.test other.test; do
-    zone_of "$zone" >"$T/knot/$zone.zone"
-  done
-  cat >"$T/knot/knot.conf" <<EOC
-server:
-  rundir: $T/knot
-  listen: 127.0.0.1@53
-  background-workers: 1
-  udp-workers: 1
-  tcp-workers: 2
-log:
-  - target: stderr
-    any: info
-database:
-  storage: $T/knot
-control:
-  listen: $T/knot/sock
+  start_knot "challenges, look" <<EOC
 key:
   - id: knot-test
     algorithm: hmac-sha256
@@ -258,22 +177,11 @@ acl:
   - id: look
     address: 127.0.0.1
     action: transfer
-template:
-  - id: default
-    storage: $T/knot
-    file: "%s.zone"
-    acl: [challenges, look]
-zone:
-  - domain: example.test
-  - domain: other.test
 EOC
-  start_server knot.log knotd -c "$T/knot/knot.conf"
-  await_port 53 "$STARTED"
-  await_line knot.log "server started" "$STARTED"
 }
 
 @test "Knot, by nsupdate" {
-  start_knot
+  knot_with_key
   put_other() {
     printf 'server 127.0.0.1\nupdate add _acme-challenge.example.test 60 TXT theirs\nsend\n' | inside nsupdate -k "$T/knot/key"
   }
@@ -285,7 +193,7 @@ EOC
 knot() { inside knotc -c "$T/knot/knot.conf" "$@" >>"$T/knotc.log" 2>&1; }
 
 @test "Knot, by knotc" {
-  start_knot
+  knot_with_key
   put_other() {
     knot zone-begin example.test
     knot zone-set example.test _acme-challenge 60 TXT theirs

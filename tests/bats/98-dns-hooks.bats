@@ -185,46 +185,18 @@ EOC
   done
 }
 
-start_knot() {
-  local zone
-  mkdir "$T/knot"
-  for zone in $ZONES; do
-    zone_of "$zone" >"$T/knot/$zone.zone"
-  done
-  cat >"$T/knot/knot.conf" <<EOC
-server:
-  rundir: $T/knot
-  listen: 127.0.0.1@53
-  background-workers: 1
-  udp-workers: 1
-  tcp-workers: 2
-log:
-  - target: stderr
-    any: info
-database:
-  storage: $T/knot
-control:
-  listen: $T/knot/sock
+# open_knot: whoever is here may change it.
+open_knot() {
+  start_knot local <<EOC
 acl:
   - id: local
     address: 127.0.0.1
     action: [transfer, update]
-template:
-  - id: default
-    storage: $T/knot
-    file: "%s.zone"
-    acl: local
-zone:
-  - domain: example.test
-  - domain: other.test
 EOC
-  start_server knot.log knotd -c "$T/knot/knot.conf"
-  await_port 53 "$STARTED"
-  await_line knot.log "server started" "$STARTED"
 }
 
 @test "Knot, by knotc" {
-  start_knot
+  open_knot
   use dns-knot "KNOT_SOCKET=$T/knot/sock"
   issues example.test "*.example.test" cname.example.test other.test
   dehydrated_issues example.test "*.example.test"
@@ -234,7 +206,7 @@ EOC
 
 @test "Knot, while somebody else changes the zone" {
   local pid
-  start_knot
+  open_knot
   use dns-knot "KNOT_SOCKET=$T/knot/sock" KNOT_WAIT=1
   records >"$T/before"
   inside knotc -s "$T/knot/sock" zone-begin example.test
@@ -253,7 +225,7 @@ EOC
 }
 
 @test "Knot: nothing is left open" {
-  start_knot
+  open_knot
   use dns-knot "KNOT_SOCKET=$T/knot/sock" KNOT_TTL=no-number
   refused "knotc zone-set: error: *" example.test
   inside knotc -s "$T/knot/sock" zone-begin example.test
@@ -262,39 +234,20 @@ EOC
 }
 
 @test "nsupdate, where a CNAME leads elsewhere" {
-  start_knot
+  open_knot
   use dns-nsupdate ARID_DNS_SERVER=127.0.0.1
   issues example.test "*.example.test" cname.example.test other.test
   by_hand example.test theirs
 }
 
-start_powerdns() {
-  local zone
-  mkdir "$T/pdns"
-  cat >"$T/pdns/pdns.conf" <<EOC
-launch=gsqlite3
-gsqlite3-database=$T/pdns/pdns.sqlite3
-local-address=127.0.0.1
-socket-dir=$T/pdns
-security-poll-suffix=
-api=yes
-api-key=a "key" of\\tests
-webserver-address=127.0.0.1
-webserver-port=8081
-EOC
-  sqlite3 "$T/pdns/pdns.sqlite3" </usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql
-  for zone in $ZONES; do
-    zone_of "$zone" >"$T/pdns/$zone.zone"
-    pdnsutil --config-dir="$T/pdns" load-zone "$zone" "$T/pdns/$zone.zone"
-  done >"$T/pdnsutil.log" 2>&1 || fail "pdnsutil: $(cat "$T/pdnsutil.log")"
-  start_server pdns.log pdns_server --config-dir="$T/pdns" --daemon=no --guardian=no
-  await_port 53 "$STARTED"
-  await_port 8081 "$STARTED"
+# keyed_powerdns: its key is in T/pdns.key.
+keyed_powerdns() {
+  start_powerdns 'a "key" of\tests'
   printf '%s\n' 'a "key" of\tests' >"$T/pdns.key"
 }
 
 @test "PowerDNS, by its API" {
-  start_powerdns
+  keyed_powerdns
   use dns-pdns "PDNS_KEY_FILE=$T/pdns.key"
   issues example.test "*.example.test" cname.example.test other.test
   by_hand example.test theirs
@@ -308,7 +261,7 @@ EOC
 
 @test "lexicon, with PowerDNS" {
   ZONES="example.org"
-  start_powerdns
+  keyed_powerdns
   printf '%s\n' 'pdns_server: http://127.0.0.1:8081' 'auth_token: a "key" of\tests' >"$T/lexicon_powerdns.yml"
   use dns-lexicon LEXICON_PROVIDER=powerdns "LEXICON_CONFIG_DIR=$T"
   issues example.org "*.example.org"
@@ -378,51 +331,13 @@ EOC
   refused "no folder $T/none" example.test
 }
 
-# start_bind_53: BIND, which takes updates from here.
-start_bind_53() {
-  local zone
-  install -m 755 "$(command -v named)" "$T/named"
-  mkdir "$T/zones"
-  {
-    # shellcheck disable=SC2016  # BIND's
-    printf '$TTL 60\n@ SOA ns.root.test. hostmaster.root.test. 1 86400 3600 604800 300\n@ NS ns.root.test.\nns.root.test. A 127.0.0.1\n'
-    for zone in $ZONES; do
-      printf '%s. NS ns1.%s.\nns1.%s. A 127.0.0.1\n' "$zone" "$zone" "$zone"
-    done
-  } >"$T/zones/root"
-  {
-    cat <<EOC
-controls { };
-options {
-  directory "$T/zones";
-  pid-file none;
-  session-keyfile none;
-  listen-on { 127.0.0.1; };
-  listen-on-v6 { none; };
-  recursion yes;
-  dnssec-validation no;
-  empty-zones-enable no;
-  notify no;
-  allow-transfer { any; };
-  max-ncache-ttl 0;
-};
-zone "." { type primary; file "root"; };
-EOC
-    for zone in $ZONES; do
-      zone_of "$zone" >"$T/zones/$zone"
-      printf 'zone "%s" { type primary; file "%s"; allow-update { 127.0.0.1; }; };\n' "$zone" "$zone"
-    done
-  } >"$T/named.conf"
-  start_server named.log "$T/named" -g -n 1 -c "$T/named.conf"
-  await_port 53 "$STARTED"
-  await_line named.log " running" "$STARTED"
-}
+open_bind() { start_bind_53 "allow-update { 127.0.0.1; };"; }
 
 # update LINE...: nsupdate, as the owner of the zones.
 update() { printf '%s\n' "server 127.0.0.1" "$@" send | inside nsupdate; }
 
 @test "Cloudflare" {
-  start_bind_53
+  open_bind
   update "update delete _acme-challenge.example.test TXT"
   start_server api.log dnsapi cloudflare 127.0.0.1:8080 127.0.0.1:53 token-of_tests other.test example.test
   await_port 8080 "$STARTED"
@@ -452,7 +367,7 @@ update() { printf '%s\n' "server 127.0.0.1" "$@" send | inside nsupdate; }
 
 @test "acme-dns" {
   ZONES="example.test auth.test"
-  start_bind_53
+  open_bind
   start_server api.log dnsapi acme-dns 127.0.0.1:8080 127.0.0.1:53 auth.test
   await_port 8080 "$STARTED"
   use dns-acme-dns ACMEDNS_URL=http://127.0.0.1:8080
@@ -506,7 +421,7 @@ person() {
 }
 
 @test "by hand, at a terminal" {
-  start_bind_53
+  open_bind
   use dns-manual
   person example.test "*.example.test" cname.example.test
   cat "$T/screen"
@@ -519,7 +434,7 @@ person() {
 }
 
 @test "by hand, where there is no terminal" {
-  start_bind_53
+  open_bind
   use dns-manual
   run -1 --separate-stderr timeout 60 setsid -w "$BASH" -c '"$@" </dev/null' bash \
     nsenter --target "$PRIVATE" --net --mount -- arid sign --accept-terms --hook-chain --config "$T/config" example.test "*.example.test"

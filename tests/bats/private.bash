@@ -91,3 +91,112 @@ await_port() {
 }
 
 pebble_curl() { inside curl -sS --fail --max-time 20 --cacert "$CA_FILE" "$@"; }
+
+# --- name servers on 127.0.0.1:53 in there, with the zones in ZONES, each as zone_of ZONE
+# prints its file. All of them show a zone to whoever asks from here.
+
+# start_bind_53 GRANT [LINE...]: BIND, where GRANT in each zone says who may change it;
+# the lines are for the whole.
+start_bind_53() {
+  local zone grant=$1
+  shift
+  install -m 755 "$(command -v named)" "$T/named"
+  mkdir "$T/zones"
+  {
+    # shellcheck disable=SC2016  # BIND's
+    printf '$TTL 60\n@ SOA ns.root.test. hostmaster.root.test. 1 86400 3600 604800 300\n@ NS ns.root.test.\nns.root.test. A 127.0.0.1\n'
+    for zone in $ZONES; do
+      printf '%s. NS ns1.%s.\nns1.%s. A 127.0.0.1\n' "$zone" "$zone" "$zone"
+    done
+  } >"$T/zones/root"
+  {
+    printf '%s\n' "$@"
+    cat <<EOC
+controls { };
+options {
+  directory "$T/zones";
+  pid-file none;
+  session-keyfile none;
+  listen-on { 127.0.0.1; };
+  listen-on-v6 { none; };
+  recursion yes;
+  dnssec-validation no;
+  empty-zones-enable no;
+  notify no;
+  allow-transfer { any; };
+  max-ncache-ttl 0;
+};
+zone "." { type primary; file "root"; };
+EOC
+    for zone in $ZONES; do
+      zone_of "$zone" >"$T/zones/$zone"
+      printf 'zone "%s" { type primary; file "%s"; %s };\n' "$zone" "$zone" "$grant"
+    done
+  } >"$T/named.conf"
+  start_server named.log "$T/named" -g -n 1 -c "$T/named.conf"
+  await_port 53 "$STARTED"
+  await_line named.log " running" "$STARTED"
+}
+
+# start_powerdns KEY: PowerDNS, with its API for KEY, as its configuration spells it, on
+# port 8081. Nothing is cached.
+start_powerdns() {
+  local zone
+  mkdir "$T/pdns"
+  cat >"$T/pdns/pdns.conf" <<EOC
+launch=gsqlite3
+gsqlite3-database=$T/pdns/pdns.sqlite3
+local-address=127.0.0.1
+socket-dir=$T/pdns
+security-poll-suffix=
+api=yes
+api-key=$1
+webserver-address=127.0.0.1
+webserver-port=8081
+cache-ttl=0
+query-cache-ttl=0
+negquery-cache-ttl=0
+zone-cache-refresh-interval=0
+EOC
+  sqlite3 "$T/pdns/pdns.sqlite3" </usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql
+  for zone in $ZONES; do
+    zone_of "$zone" >"$T/pdns/$zone.zone"
+    pdnsutil --config-dir="$T/pdns" load-zone "$zone" "$T/pdns/$zone.zone"
+  done >"$T/pdnsutil.log" 2>&1 || fail "pdnsutil: $(cat "$T/pdnsutil.log")"
+  start_server pdns.log pdns_server --config-dir="$T/pdns" --daemon=no --guardian=no
+  await_port 53 "$STARTED"
+  await_port 8081 "$STARTED"
+}
+
+# start_knot RULES: Knot, with these, separated by commas, for each zone; stdin is what they say.
+start_knot() {
+  local zone
+  mkdir -p "$T/knot"
+  for zone in $ZONES; do
+    zone_of "$zone" >"$T/knot/$zone.zone"
+  done
+  {
+    cat <<EOC
+server:
+  rundir: $T/knot
+  listen: 127.0.0.1@53
+  background-workers: 1
+  udp-workers: 1
+  tcp-workers: 2
+log:
+  - target: stderr
+    any: info
+database:
+  storage: $T/knot
+control:
+  listen: $T/knot/sock
+EOC
+    cat
+    printf 'template:\n  - id: default\n    storage: %s\n    file: "%%s.zone"\n    acl: [%s]\nzone:\n' "$T/knot" "$1"
+    # shellcheck disable=SC2086  # words
+    printf '  - domain: %s\n' $ZONES
+  } >"$T/knot/knot.conf"
+  start_server knot.log knotd -c "$T/knot/knot.conf"
+  await_port 53 "$STARTED"
+  await_line knot.log "server started" "$STARTED"
+}
