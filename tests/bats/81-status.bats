@@ -31,10 +31,10 @@ files() { find "$T/base" "$T/home" -printf '%p %m %l %T@ %s\n' | sort; }
 quiet() {
   local before asked status=0
   before=$(files)
-  asked=$(wc -l <"$T/pebble.log")
+  asked=$(requests)
   "$@" || status=$?
   diff <(echo "$before") <(files) >&2 || fail "$* wrote something"
-  [ "$(wc -l <"$T/pebble.log")" -eq "$asked" ] || fail "$* asked the CA"
+  [ "$(requests)" -eq "$asked" ] || fail "$* asked the CA"
   return "$status"
 }
 

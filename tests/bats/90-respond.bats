@@ -313,7 +313,7 @@ nobody_at() {
   start_respond --alpn "$ALPN" --listen "127.0.0.1:$TLS_PORT"
   await_port "$TLS_PORT" "$RESPOND"
   local before
-  before=$(wc -l <"$FILE_T/pebble.log")
+  before=$(requests "$FILE_T")
   run -75 arid sign --accept-terms --listen "127.0.0.1:$HTTP_PORT" --listen "127.0.0.1:$TLS_PORT" taken.example.test
   [ "$output" = "arid: taken.example.test: cannot listen on 127.0.0.1:$TLS_PORT: bind: address already in use" ] || fail "$output"
   nobody_at "$HTTP_PORT"
@@ -326,7 +326,7 @@ nobody_at() {
       "$BUILD/arid" --base "$T/nobody" sign --accept-terms --ca https://127.0.0.1:9/ --listen :80 taken.example.test
     [ "$output" = "arid: taken.example.test: cannot listen on :80: bind: permission denied" ] || fail "$output"
   fi
-  [ "$(wc -l <"$FILE_T/pebble.log")" -eq "$before" ]
+  [ "$(requests "$FILE_T")" -eq "$before" ]
 }
 
 @test "sign --listen: TERM ends it with the order, KILL leaves nothing" {

@@ -260,10 +260,10 @@ end_inside() {
 
   # Nothing is due: the same chain again, and the CA is not asked.
   local before
-  before=$(wc -l <"$FILE_T/pebble.log")
+  before=$(requests "$FILE_T")
   fire daily
   cmp $CHAIN first
-  [ "$(wc -l <"$FILE_T/pebble.log")" -eq "$before" ]
+  [ "$(requests "$FILE_T")" -eq "$before" ]
   [ ! -e $CHAIN.new ]
   # The log has what was said on stderr, a line with a time for each, and nothing else.
   await logged " not due before "

@@ -67,7 +67,6 @@ both() {
   run ! grep -F Traceback "$T/ours.err"
 }
 
-requests() { wc -l <"$FILE_T/pebble.log"; }
 orders() { grep -c 'POST /order-plz' "$FILE_T/pebble.log" || :; }
 
 # --- its words on arid sign
@@ -134,11 +133,11 @@ orders() { grep -c 'POST /order-plz' "$FILE_T/pebble.log" || :; }
   [ "$(stat -c %a stamp)" = 644 ]
   cp chain before
   local asked
-  asked=$(requests)
+  asked=$(requests "$FILE_T")
   touch -d 2020-01-01 stamp
   tiny --current chain --touch stamp >chain.new && mv chain.new chain
   cmp before chain
-  [ "$(requests)" -eq "$asked" ]
+  [ "$(requests "$FILE_T")" -eq "$asked" ]
   [ "$(stat -c %Y stamp)" -gt 1700000000 ]
 
   # Due, for the rule that was given; for other names; for another key.

@@ -224,7 +224,7 @@ key" ]
 
 @test "what is wrong with a descriptor is said before anything is asked" {
   local before words
-  before=$(wc -l <"$FILE_T/pebble.log")
+  before=$(requests "$FILE_T")
   while read -r words; do
     # shellcheck disable=SC2086
     run -64 --separate-stderr sign --key-fd 9 $words a.example.test 9>>"$T/nine" 5>>"$T/five" 6>>"$T/five" 7<"$T/account.key" 3>&- 4>&- 8>&-
@@ -249,6 +249,6 @@ WORDS
   run -64 --separate-stderr sign --key-fd 9 --cert-fd 5 --fullchain-fd 6 a.example.test 9>>"$T/nine" 5>>"$T/five" 6>>"$T/five"
   [[ $stderr == *"is the file of another descriptor"* ]]
   run -64 --separate-stderr sign --json --key-fd 9 --fullchain-fd 1 a.example.test 9>>"$T/nine"
-  [ "$(wc -l <"$FILE_T/pebble.log")" -eq "$before" ]
+  [ "$(requests "$FILE_T")" -eq "$before" ]
   [ ! -s nine ]
 }
