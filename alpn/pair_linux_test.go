@@ -193,6 +193,14 @@ func TestDefaultACL(t *testing.T) {
 	}
 }
 
+// TestMain makes what other users have to get to: in a place that is open, whatever
+// TMPDIR says, and with the usual umask.
+func TestMain(m *testing.M) {
+	os.Unsetenv("TMPDIR")
+	unix.Umask(0o022)
+	os.Exit(m.Run())
+}
+
 // as runs f with other effective user and group ids, in this thread alone.
 func as(t *testing.T, id int, f func()) {
 	t.Helper()

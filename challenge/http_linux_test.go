@@ -58,6 +58,14 @@ func TestModeOfAFile(t *testing.T) {
 	}
 }
 
+// TestMain makes what other users have to get to: in a place that is open, whatever
+// TMPDIR says, and with the usual umask.
+func TestMain(m *testing.M) {
+	os.Unsetenv("TMPDIR")
+	unix.Umask(0o022)
+	os.Exit(m.Run())
+}
+
 // shown fails the test unless the file answers for token as the CA wants it.
 func shown(t *testing.T, dir string) {
 	t.Helper()
