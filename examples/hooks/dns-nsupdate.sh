@@ -1,10 +1,10 @@
 #!/bin/sh
 # dns-01 by BIND's nsupdate, signed with a TSIG key.
 #
-#   NSUPDATE_KEY=/etc/arid/dns.key \
+#   NSUPDATE_KEY=/etc/bind/acme.key \
 #       arid sign -t dns-01 -k /etc/arid/dns-nsupdate.sh example.org '*.example.org'
 #
-# "tsig-keygen NAME" prints such a key file. The zone's primary is found, or
+# "tsig-keygen acme" prints such a key file. The zone's primary is found, or
 # ARID_DNS_SERVER=HOST[:PORT] names another; a rehearsal sets that to its own.
 set -eu
 
