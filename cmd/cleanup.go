@@ -49,6 +49,7 @@ away instead, with its key and its settings.`,
 	noLockFlag(c, &f.noLock)
 	settingFlags(c, "CERTDIR", "LOCK_WAIT")
 	c.Flags().Lookup("out").Usage = "look in `DIR` instead of CERTDIR"
+	_ = c.RegisterFlagCompletionFunc("forget", a.completeNames)
 	return c
 }
 

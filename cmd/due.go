@@ -25,7 +25,7 @@ Prints the names. Nobody is asked and nothing is written.`,
 		RunE: func(c *cobra.Command, words []string) error {
 			return undecided(guard.Run(func() error { return a.due(c, words) }))
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: a.completeNames,
 	}
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return undecided(c.Root().FlagErrorFunc()(c, err))

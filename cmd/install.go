@@ -95,7 +95,7 @@ comes back: status 10. For hooks (deploy_cert, exit_hook), and by hand.`,
 		RunE: func(c *cobra.Command, words []string) error {
 			return a.install(c, &f, words)
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: a.completeNames,
 	}
 	flags := c.Flags()
 	f.to.add(c)
@@ -458,7 +458,7 @@ func installFault(err error) error {
 // noDirectory says what is never done about a directory that is missing.
 func noDirectory(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return &hintedError{err, "directories for keys are not made here: whose they are is for you to say"}
+		return &hintedError{err, "directories for keys are not made here: make it first, with the owner and mode that you want"}
 	}
 	return err
 }

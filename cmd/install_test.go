@@ -353,7 +353,7 @@ func TestInstallRefusesWhatMakesNoSense(t *testing.T) {
 		{"a.test --parts cert --to x --stage --reload true", 64, "--stage"},
 		{"a.test --parts cert --to x --verify host", 64, "no HOST:PORT"},
 		{"a.test --parts cert --to x --to ./x", 64, "written twice"},
-		{"a.test --parts cert --to none/x", 74, `/none": no such file or directory` + "\narid: hint: directories for keys are not made"},
+		{"a.test --parts cert --to none/x", 74, `/none": no such file or directory` + "\narid: hint: directories for keys are not made here: make it first"},
 		{"a.test --parts cert --to webroot/x/y", 74, `/webroot/x": no such file or directory`},
 		{"a.test --parts cert --to webroot", 65, "is not a regular file"},
 	} {

@@ -48,7 +48,7 @@ nothing where nothing is due: this is what cron runs.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.renew(c, &f, args)
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: a.completeNames,
 	}
 	flags := c.Flags()
 	flags.BoolVarP(&f.force, "force", "x", false, "order anew even if it is not due; needs NAME or --all")

@@ -51,6 +51,9 @@ certificate's own private key: then no account is needed.`,
 			}
 			return a.revoke(c, &f, args[0])
 		},
+		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return a.certificateNames(c, args), cobra.ShellCompDirectiveDefault
+		},
 	}
 	c.Flags().StringVar(&f.reason, "reason", "", "`WORD`: "+strings.Join(slices.Sorted(maps.Keys(reasons)), ", "))
 	c.Flags().StringVar(&f.key, "key", "", "sign with the certificate's private key in `FILE`")

@@ -86,26 +86,8 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.signCommand(), a.renewCommand(), a.revokeCommand(), a.cleanupCommand(), a.registerCommand(), a.accountCommand(),
 		a.rehearseCommand(), a.respondCommand(), a.dnsCommand(), a.dehydratedCommand(), a.acmeTinyCommand(), a.statusCommand(), a.dueCommand(), a.configCommand(), a.versionCommand(), a.hintsTopic())
 	ownHelpers(root)
-	completePaths(root)
+	a.complete(root)
 	return root
-}
-
-// completePaths has a shell complete files and directories for the flags that take one.
-func completePaths(c *cobra.Command) {
-	kinds := map[string]cobra.ShellCompDirective{
-		"DIR": cobra.ShellCompDirectiveFilterDirs, "FILE": cobra.ShellCompDirectiveDefault, "PROGRAM": cobra.ShellCompDirectiveDefault,
-	}
-	mark := func(f *pflag.Flag) {
-		value, _ := pflag.UnquoteUsage(f)
-		if kind, isPath := kinds[value]; isPath {
-			_ = c.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(nil, kind)) // unless it has one
-		}
-	}
-	c.Flags().VisitAll(mark)
-	c.PersistentFlags().VisitAll(mark)
-	for _, sub := range c.Commands() {
-		completePaths(sub)
-	}
 }
 
 // ownHelpers gives cobra's own commands our manners: what cannot be answered

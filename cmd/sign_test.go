@@ -257,11 +257,23 @@ func TestCompletion(t *testing.T) {
 	if out, _ := w.must(0, "__complete", "revoke", "a.test", "--reason", "key"); !strings.Contains(out, "keyCompromise") {
 		t.Errorf("--reason: %q", out)
 	}
+	w.domains("b.test")
+	if err := os.MkdirAll(filepath.Join(w.base, "certs/a.test"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	const files, dirs, none = ":0\n", ":16\n", ":4\n"
 	for flag, want := range map[string]string{
 		"sign --csr": files, "sign --hook": files, "--config": files, "respond --fallback-cert": files,
 		"sign --wellknown": dirs, "renew --out": dirs, "respond --alpn": dirs,
 		"sign --alias": none, "sign --listen": none,
+		"sign --ca":        "letsencrypt\nletsencrypt-test\nzerossl\ngoogle\ngoogle-test\n" + none,
+		"renew -t":         "http-01\ndns-01\ntls-alpn-01\n" + none,
+		"--color":          "auto\nalways\nnever\n" + none,
+		"renew":            "a.test\nb.test\n" + none, // a line, and a folder
+		"renew a.test":     "b.test\n" + none,
+		"status":           "a.test\nb.test\n" + none,
+		"cleanup --forget": "a.test\nb.test\n" + none,
+		"revoke":           "a.test\nb.test\n" + files,
 	} {
 		if out, _ := w.must(0, append(append([]string{"__complete"}, strings.Fields(flag)...), "")...); out != want {
 			t.Errorf("%s: %q, want %q", flag, out, want)

@@ -61,7 +61,7 @@ NAME means, what needs a person first. Nobody is asked and nothing is written.`,
 		RunE: func(c *cobra.Command, words []string) error {
 			return a.status(c, words, next)
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: a.completeNames,
 	}
 	c.Flags().StringVar(&next, "next", "", "print only when there is something to do next; `FORM` is rfc3339, epoch or seconds (from now)")
 	lookFlags(c)

@@ -29,6 +29,16 @@ var presetCAs = []presetCA{
 	{name: "buypass-test", url: "https://api.test4.buypass.no/acme/directory", test: true, dead: buypassDead},
 }
 
+// Presets are the words for CAs that can be asked.
+func Presets() (names []string) {
+	for _, p := range presetCAs {
+		if p.dead == "" {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
+
 // presetVariable is where a config finds the URL of a preset, and may change it.
 func presetVariable(name string) string {
 	return "CA_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
