@@ -341,7 +341,7 @@ in_hook() {
   RUN=$!
   printf '%s\n' "$RUN" >>"$T/pids"
   local tries
-  for ((tries = 0; tries < 400; tries++)); do
+  for ((tries = 0; tries < 2400; tries++)); do
     [ ! -e "$T/hook.in" ] || return 0
     kill -0 "$RUN" 2>/dev/null || break
     sleep 0.05

@@ -224,6 +224,7 @@ shown() { openssl s_client -connect "$1:443" -servername www.example.test </dev/
 CA="$DIRECTORY"
 BASEDIR="$T/dehydrated"
 CURL_OPTS="--cacert $CA_FILE"
+ACCOUNT_KEYSIZE=2048
 EOC
   mkdir "$T/dehydrated"
   export LIGHTTPD_TLS=$tls LIGHTTPD_PREFLIGHT="lighttpd -tt -f '$T/tls-web-$address.conf'"
@@ -239,12 +240,12 @@ EOC
   verify_chain "$T/out/doc.example.test/fullchain.pem" doc.example.test
 }
 
-# await_serial ADDRESS SERIAL: until that is shown, at most 30 seconds.
+# await_serial ADDRESS SERIAL: until that is shown, at most a minute.
 await_serial() {
   local tries
-  for ((tries = 0; tries < 150; tries++)); do
+  for ((tries = 0; tries < 1200; tries++)); do
     [ "$(shown "$1")" != "$2" ] || return 0
-    sleep 0.2
+    sleep 0.05
   done
   fail "$1 shows $(shown "$1") and not $2"
 }
