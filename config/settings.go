@@ -296,7 +296,9 @@ func checkRenewDays(v string) error {
 	switch n, _ := strconv.Atoi(m[1]); {
 	case m[2] == "%" && (n < 1 || n > 99):
 		return fmt.Errorf("a share of the lifetime is between 1%% and 99%%")
-	case n < 1 || n > 36500:
+	case n == 0:
+		return fmt.Errorf("it would be renewed only when it has expired; 1 is a day before that")
+	case n > 36500:
 		return fmt.Errorf("not from 1 to 36500 days")
 	}
 	return nil
