@@ -322,6 +322,9 @@ func checkPromoted(next, old, older pair) func(*testing.T, string, string, error
 		if failed == nil {
 			same(t, at+": success", deskOf(t, dir), want)
 		}
+		if files := deskOf(t, dir); old.key != "" && strings.HasPrefix(at, "error=") && !fits([]byte(files["www.pem"]), []byte(files["www.key"])) {
+			t.Errorf("%s: the key in place does not fit the certificate", at)
+		}
 		if err := promoteJob(dir, false); err != nil {
 			t.Errorf("%s: once more: %v", at, err)
 		}

@@ -309,15 +309,80 @@ func (p *Promotion) promote(in *Installation, cert, key *half) error {
 	if err := in.sync(in.places); err != nil {
 		return err
 	}
-	for _, h := range moving {
-		if err := h.dir.Rename(h.waiting(), h.name); err != nil {
-			return err
+	defer removeTemps(in.places) // also those of a run that was killed
+	var undo func() error
+	for i, h := range moving {
+		var back func() error
+		if i < len(moving)-1 {
+			var err error
+			if back, err = h.back(); err != nil {
+				return err
+			}
 		}
+		if err := h.dir.Rename(h.waiting(), h.name); err != nil {
+			return undone(undo, err)
+		}
+		undo = back
 		if err := atomicfile.SyncDir(h.dir); err != nil {
-			return err
+			return undone(undo, err)
 		}
 	}
 	return nil
+}
+
+// undone is err, after what was done before it was undone; nil: there is nothing to undo.
+func undone(undo func() error, err error) error {
+	if undo == nil {
+		return err
+	}
+	if failed := undo(); failed != nil {
+		return fmt.Errorf("%w; and what was there before could not be put back: %w", err, failed)
+	}
+	return err
+}
+
+// back is what takes the half out of its place again, once it is there and the other
+// cannot follow: a server that starts then finds the pair that was there before. It is
+// nil where there was none.
+func (h *half) back() (func() error, error) {
+	if h.current == nil {
+		return nil, nil
+	}
+	link, err := h.dir.Readlink(h.name)
+	var like *atomicfile.Attributes
+	if err != nil {
+		if _, like, err = atomicfile.ReadInAs(h.dir, h.name, maxPEM); err != nil {
+			return nil, err
+		}
+	}
+	restore := func() error {
+		if link != "" {
+			return h.dir.Symlink(link, h.temp())
+		}
+		return copyTo(h.dir, h.temp(), h.current, like)
+	}
+	return func() error {
+		// It waits again before it goes: every instant is one that run makes a pair of.
+		if err := h.by(h.waiting(), func() error { return copyFile(h.dir, h.name, h.temp()) }); err != nil {
+			return err
+		}
+		return h.by(h.name, restore)
+	}, nil
+}
+
+// by makes a file under its temporary name, and gives it its own.
+func (h *half) by(name string, make func() error) error {
+	defer removeTemps([]*place{h.place})
+	if err := removeName(h.dir, h.temp()); err != nil { // of a run that was killed
+		return err
+	}
+	if err := make(); err != nil {
+		return err
+	}
+	if err := h.dir.Rename(h.temp(), name); err != nil {
+		return err
+	}
+	return atomicfile.SyncDir(h.dir)
 }
 
 // backUp gives what is in place the name FILE.old.0, and what has that name the
@@ -421,14 +486,7 @@ func (h *half) putAway(backups int) error {
 
 // put writes one file, where there is none, or an empty one.
 func (h *half) put() error {
-	defer removeTemps([]*place{h.place})
-	if err := h.prepare(); err != nil {
-		return err
-	}
-	if err := h.dir.Rename(h.temp(), h.name); err != nil {
-		return err
-	}
-	return atomicfile.SyncDir(h.dir)
+	return h.by(h.name, h.prepare)
 }
 
 func makePlaceholder(signer crypto.Signer, now time.Time) (*x509.Certificate, error) {

@@ -98,6 +98,11 @@ func TestWhatWaitsIsPutInPlaceAsAPair(t *testing.T) {
 			after:  map[string]string{"www.pem": two.cert, "www.key": two.key, "www.pem.old.0": one.cert, "www.key.old.0": one.key}, done: true,
 		},
 		{
+			name:   "a run was killed while it put the key back",
+			before: map[string]string{"www.pem": one.cert, "www.key": two.key, "www.pem.upd": two.cert, "www.key.upd": two.key, "www.key.old.0": one.key, "www.pem.old.0": one.cert, ".www.key.arid-new": one.key},
+			after:  map[string]string{"www.pem": two.cert, "www.key": two.key, "www.pem.old.0": one.cert, "www.key.old.0": two.key}, done: true,
+		},
+		{
 			name:   "a pair waits, and there is none yet",
 			before: map[string]string{"www.pem.upd": two.cert, "www.key.upd": two.key},
 			after:  map[string]string{"www.pem": two.cert, "www.key": two.key}, done: true,
