@@ -181,7 +181,7 @@ and so has --account-key from then on.`,
 			var key crypto.Signer
 			if newKey != "" {
 				var err error
-				if key, err = keys.Read(a.abs(newKey)); err == nil {
+				if key, err = a.readKey(a.abs(newKey)); err == nil {
 					err = keys.Check(key.Public())
 				}
 				if err != nil {

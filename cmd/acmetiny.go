@@ -131,7 +131,7 @@ func (a *app) runTiny(ctx context.Context, l *tinyLine) error {
 	if err != nil {
 		return err
 	}
-	key, err := unlessEnded(ctx, func() (crypto.Signer, error) { return keys.Read(a.abs(l.accountKey)) })
+	key, err := a.readKey(a.abs(l.accountKey))
 	if err == nil {
 		err = keys.Check(key.Public())
 	}

@@ -52,7 +52,7 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 	}
 	store := account.Store{Dir: a.path("ACCOUNTDIR"), CA: url, KeyFile: a.path("ACCOUNT_KEY"), Base: a.path("BASEDIR"), Turn: new(sync.Mutex)}
 	store.MakeKey = !a.settings.Dehydrated()
-	if err := store.Hold(); err != nil {
+	if _, err := unlessEnded(ctx, func() (none struct{}, err error) { return none, store.Hold() }); err != nil {
 		return nil, err
 	}
 	store.NeedsEAB, store.MailEAB = config.CAAccounts(url)

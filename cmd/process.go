@@ -3,6 +3,7 @@ package cmd
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"io"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"arid/internal/atomicfile"
 	"arid/internal/guard"
 	"arid/issue"
+	"arid/keys"
 	"arid/report"
 )
 
@@ -86,6 +88,11 @@ type app struct {
 // readInput is atomicfile.ReadInput for a file that the user named.
 func (a *app) readInput(file string, max int64) ([]byte, error) {
 	return unlessEnded(a.ctx, func() ([]byte, error) { return atomicfile.ReadInput(file, max) })
+}
+
+// readKey is keys.Read for a file that the user named.
+func (a *app) readKey(file string) (crypto.Signer, error) {
+	return unlessEnded(a.ctx, func() (crypto.Signer, error) { return keys.Read(file) })
 }
 
 // unlessEnded reads what may be a pipe or a terminal, on which nothing may ever come:

@@ -83,7 +83,7 @@ func (a *app) revoke(c *cobra.Command, f *revokeFlags, what string) error {
 	}
 	var key crypto.Signer
 	if f.key != "" {
-		if key, err = keys.Read(a.abs(f.key)); err != nil {
+		if key, err = a.readKey(a.abs(f.key)); err != nil {
 			return &inputError{"--key", err}
 		}
 		if !keys.Fits(leaf.PublicKey, key) {

@@ -83,6 +83,8 @@ func TestSignalWhileInputIsAwaited(t *testing.T) {
 		{"dns", "add", "--dns-key", pipe, "a.test", "x"},
 		{"check", "--cert", pipe, "127.0.0.1:1"},
 		{"revoke", pipe},
+		{"sign", "-p", pipe, "a.test"},
+		{"account", "rollover", "--new-key", pipe},
 		{"respond", "--alpn", ".", "--fallback-cert", pipe, "--fallback-key", pipe, "--listen", "127.0.0.1:0"},
 	} {
 		ctx, end := context.WithCancelCause(context.Background())
