@@ -30,7 +30,6 @@ bats_require_minimum_version 1.5.0
 TOP=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 BUILD=$TOP/build
 PATH=$BUILD:$PATH:/usr/sbin:/sbin
-umask 022 # whatever the caller has
 T=$BATS_TEST_TMPDIR
 : "${T:=$BATS_FILE_TMPDIR}" # in setup_file
 

@@ -7,6 +7,7 @@ setup_suite() {
   local top
   top=$(cd "$BATS_TEST_DIRNAME/../.." && pwd) || return 1
   [ -n "${TEST_BUILT:-}" ] || make -s -C "$top" test-tools >&2 || return 1
+  umask 022 # for bats' directories too: other users have to get through them
   # What the caller has set for arid or for a Pebble of his own is not ours.
   local name
   for name in $(compgen -e); do
