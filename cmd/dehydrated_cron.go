@@ -193,6 +193,7 @@ func (a *app) dehydratedRequest(l *dehydratedLine, authority *ca) (*issue.Reques
 		return nil, err
 	}
 	r := p.common
+	r.Trial = false // the same calls as dehydrated's
 	r.Dehydrated, r.HookUnchanged, r.DNSWait, r.Prober = true, true, 0, nil
 	r.Revalidate = l.forceValidation
 	r.ValidationTimeout = time.Duration(a.settings.Int("VALIDATION_TIMEOUT")) * time.Second

@@ -65,6 +65,7 @@ func (a *app) plan(f *orderFlags, authority *ca) (*plan, error) {
 	r.Now, r.Force, r.Insist, r.Tell = time.Now(), f.force, f.force, a.tell
 	if authority != nil {
 		r.CA, r.TestCA, r.Client, r.Account = authority.url, authority.test, authority.client, authority.store
+		r.Trial = authority.test && a.settings.Origin("CERTDIR").Kind == "flag"
 		r.Memory, r.StatusOf = authority.memory, exitStatus
 		r.OCSP, r.HTTP = a.settings.Bool("OCSP_FETCH"), authority.http
 	}

@@ -115,6 +115,30 @@ func TestAHookThatFailedIsCalledByTheLadder(t *testing.T) {
 	}
 }
 
+// A trial beside the live certificates gave a test CA's to the hook that puts them into
+// a server.
+func TestATrialDeploysNothing(t *testing.T) {
+	s := newScene(t)
+	called := s.calls()
+	r := s.at(0, "a.test")
+	r.TestCA, r.Trial = true, true
+	var warned []string
+	r.Tell = func(e issue.Event) {
+		if e.Step == issue.StepWarning {
+			warned = append(warned, e.Text)
+		}
+	}
+	if _, err := issue.Sign(t.Context(), r); err != nil || called() != 0 {
+		t.Errorf("%v, %d calls", err, called())
+	}
+	if len(warned) != 1 || !strings.Contains(warned[0], "hooks that deploy are not called") {
+		t.Errorf("%q", warned)
+	}
+	if st := s.state("a.test"); st.Owed != nil {
+		t.Errorf("owed: %+v", st.Owed)
+	}
+}
+
 // Who mends a hook by naming another one need not wait a day for it.
 func TestAnotherHookIsCalledAtOnce(t *testing.T) {
 	s := newScene(t)

@@ -41,6 +41,7 @@ type Request struct {
 
 	CA           string // directory URL
 	TestCA       bool   // its certificates are trusted by nobody
+	Trial        bool   // beside the live certificates: hooks that deploy are not called
 	Client       *acme.Client
 	Account      account.Store
 	Registration account.Registration
