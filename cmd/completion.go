@@ -48,7 +48,9 @@ func (a *app) completeNames(c *cobra.Command, given []string, _ string) ([]strin
 }
 
 func (a *app) certificateNames(c *cobra.Command, given []string) (names []string) {
-	a.report = report.New(report.Options{Out: io.Discard, Err: io.Discard}) // the line that is typed is the user's
+	silent := *a // the line that is typed is the user's
+	a = &silent
+	a.report = report.New(report.Options{Out: io.Discard, Err: io.Discard})
 	if a.load(c, "sign_domains", nil) != nil {
 		return nil
 	}
