@@ -40,7 +40,7 @@ func hints(err error) (lines []string) {
 		lines = append(lines, "if you agree to them, say --accept-terms")
 	}
 	if is[*issue.DeployError](err) && !is[*rehearsalError](err) {
-		lines = append(lines, "the certificate is issued all the same; a later run repeats what failed, and arid renew --redeploy NAME does it now")
+		lines = append(lines, "the certificate is issued all the same; a later run repeats what failed: now arid renew --redeploy NAME does, or arid sign on a terminal")
 	}
 	switch link := explanation(problem); {
 	case problem != nil && problem.Short() == "userActionRequired" && problem.Instance != "": // RFC 8555 §7.3.3
@@ -129,7 +129,9 @@ func blames(err error) (all []blame) {
 		if link := explanation(f.Problem); link != "" {
 			b.notes = append(b.notes, report.Note{Label: "hint", Text: "see " + link})
 		}
-		all = append(all, b)
+		if len(all) == 0 || all[len(all)-1].text != b.text { // NAME and *.NAME are told alike
+			all = append(all, b)
+		}
 	}
 	if more := len(validation.Failures) - len(first); more > 0 {
 		all = append(all, blame{text: fmt.Sprintf("%sand %d more names could not be validated", certificate, more)})
