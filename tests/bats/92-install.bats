@@ -2,6 +2,8 @@
 # Certificates into real servers: arid install, check and promote with lighttpd, nginx
 # and what reads qmail's file.
 
+# shellcheck disable=SC2153  # set by start_lighttpd and start_nginx
+
 load helper
 load servers
 
@@ -291,19 +293,20 @@ EOC
 
 # The binary itself, killed at each rename and link.
 @test "L20: promote, killed at any step: once more ends with a pair" {
-  local call when killed=0 status
-  sign_again www.example.test
-  arid install www.example.test --stage --parts fullchain --to "$T/tls.crt" --parts key --to "$T/tls.key"
+  local call when killed=0 status names=(one.example.test two.example.test) name=0
+  sign_again "${names[0]}"
+  sign_again "${names[1]}"
+  arid install "${names[0]}" --stage --parts fullchain --to "$T/tls.crt" --parts key --to "$T/tls.key"
   arid promote "$T/tls.crt" "$T/tls.key"
   for call in linkat renameat unlinkat fsync; do
     for when in 1 2 3 4 5; do
-      sign_again www.example.test
-      arid install www.example.test --stage --parts fullchain --to "$T/tls.crt" --parts key --to "$T/tls.key"
+      name=$((1 - name))
+      arid install "${names[name]}" --stage --parts fullchain --to "$T/tls.crt" --parts key --to "$T/tls.key"
       status=0
       strace -f -o "$T/strace.log" -e "trace=$call" -e "inject=$call:signal=KILL:when=$when" arid promote "$T/tls.crt" "$T/tls.key" || status=$?
       [ "$status" -eq 0 ] || { [ "$status" -eq 137 ] && ((killed += 1)); }
       arid promote "$T/tls.crt" "$T/tls.key"
-      [ "$(leaf "$T/tls.crt")" = "$(live www.example.test)" ]
+      [ "$(leaf "$T/tls.crt")" = "$(live "${names[name]}")" ]
       [ "$(openssl pkey -in "$T/tls.key" -pubout)" = "$(openssl x509 -in "$T/tls.crt" -noout -pubkey)" ]
       [ ! -e "$T/tls.crt.upd" ]
       [ ! -e "$T/tls.key.upd" ]
