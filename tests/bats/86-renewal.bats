@@ -732,7 +732,7 @@ of_loop() {
   # shellcheck disable=SC2053  # a pattern
   [[ $requests == $4 ]] || fail "$1: should be $4 requests"
   [ "$attempts $status $calls" = "$2 $3 $5" ] || fail "$1: should be $2 attempts, status $3, hook calls $5"
-  [ "$(wc -l <"$runs")" -gt 5 ] # how many in a minute is up to the machine
+  [ "$(wc -l <"$runs")" -gt 2 ] # how many in a minute is up to the machine
 }
 
 # waited NAME: at least so long as the ladder says, less the second that a time in
