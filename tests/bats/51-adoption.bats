@@ -167,6 +167,7 @@ end_reader() {
   done
   : >"$T/read.enough"
   wait "$READER"
+  has_ended "$READER"
   sums "$1" >"$T/read.after"
   [ ! -s "$T/read.errors" ] || fail "$(sort "$T/read.errors" | uniq -c | head)"
   awk '

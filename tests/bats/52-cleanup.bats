@@ -130,6 +130,7 @@ start_reader() {
 end_reader() {
   : >"$T/read.enough"
   wait "$READER" || :
+  has_ended "$READER"
   [ ! -s "$T/read.errors" ] || fail "$(sort "$T/read.errors" | uniq -c | head)"
   sort -u "$T/read.seen" | diff "$T/read.before" -
 }
@@ -352,6 +353,7 @@ hook_ends() {
   local status=0
   : >"$T/hook.go"
   wait "$RUN" || status=$?
+  has_ended "$RUN"
   [ "$status" -eq "${1:-0}" ] || fail "status $status: $(cat "$T/run.log")"
 }
 

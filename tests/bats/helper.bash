@@ -178,7 +178,11 @@ listens() { perl -MIO::Socket::UNIX -e 'exit !IO::Socket::UNIX->new(Peer => shif
 stop_server() {
   kill "$1" 2>/dev/null || return 0
   await_end "$1"
+  has_ended "$1"
 }
+
+# has_ended PID: stop_all is not to end it: its number may be another's by then.
+has_ended() { [ ! -e "$T/pids" ] || sed -i "/^$1\$/d" "$T/pids"; }
 
 # await_end PID: until it has gone, after 5 seconds by KILL.
 await_end() {

@@ -157,8 +157,8 @@ EOC
 # prepared ARG...: dehydrated, which must not fail.
 prepared() { bounded dehydrated "$@" >"$T/prepare.log" 2>&1 || fail "dehydrated: $(cat "$T/prepare.log")"; }
 
-# bounded PROGRAM...: at most two minutes.
-bounded() { timeout --foreground -k 5 120 "$@"; }
+# bounded PROGRAM...: at most ten minutes.
+bounded() { timeout --foreground -k 5 600 "$@"; }
 
 # start_plays: play_all in the background, ended by stop_all.
 start_plays() {
@@ -512,10 +512,10 @@ summary() {
   printf '\n'
 }
 
-# await_play NAME: at most ten minutes, and not when the plays have ended.
+# await_play NAME: at most twenty minutes, and not when the plays have ended.
 await_play() {
   local tries
-  for ((tries = 0; tries < 2400; tries++)); do
+  for ((tries = 0; tries < 4800; tries++)); do
     [ ! -e "$FILE_T/plays/$1/done" ] || return 0
     kill -0 "$PLAYS" 2>/dev/null || [ -e "$FILE_T/plays/$1/done" ] || fail "$1 was not played: $(cat "$FILE_T/plays.log")"
     sleep 0.25
