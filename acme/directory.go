@@ -170,7 +170,7 @@ func (c *Client) aim(ctx context.Context, k *call) (*Directory, error) {
 		}
 	}
 	if k.method == http.MethodPost {
-		if _, err := c.checkResource(k.url); err != nil {
+		if err := c.checkResource(k.url); err != nil {
 			return nil, &ProtocolError{URL: k.url, What: "this URL is refused", Err: err, call: k.what}
 		}
 	}

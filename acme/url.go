@@ -75,17 +75,17 @@ func (c *Client) checkMember(text string) (*url.URL, error) {
 
 // checkResource reads a URL that the CA gave for one of its objects. It must lie
 // on the directory's origin or on one that the directory document names.
-func (c *Client) checkResource(text string) (*url.URL, error) {
+func (c *Client) checkResource(text string) error {
 	u, err := c.checkMember(text)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.origins[origin(u)] {
-		return nil, errors.New("the CA's directory names no such host and port")
+		return errors.New("the CA's directory names no such host and port")
 	}
-	return u, nil
+	return nil
 }
 
 // resource checks a URL found in the reply's member; it may be absent.
@@ -93,7 +93,7 @@ func (c *Client) resource(r *reply, member, text string) error {
 	if text == "" {
 		return nil
 	}
-	if _, err := c.checkResource(text); err != nil {
+	if err := c.checkResource(text); err != nil {
 		return r.wrong(fmt.Sprintf("%s %s is refused", member, quote(text, maxURLShown)), err)
 	}
 	return nil

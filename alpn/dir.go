@@ -213,19 +213,15 @@ func groupID(path, group string) (int, error) {
 	if group == "" {
 		return -1, nil
 	}
-	id := group
-	if g, err := user.LookupGroup(group); err == nil {
-		id = g.Gid
-	}
-	gid, err := strconv.ParseUint(id, 10, 31)
-	if err != nil {
+	gid, found := atomicfile.Group(group)
+	if !found {
 		return -1, &DirError{
 			Path:   path,
 			Reason: fmt.Sprintf("cannot have files of group %q: there is no such group", group),
 			hint:   "name another with --alpn-group",
 		}
 	}
-	return int(gid), nil
+	return gid, nil
 }
 
 // isChown tells the trouble of giving a file to a group from other trouble.

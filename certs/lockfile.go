@@ -144,7 +144,7 @@ func (l *lockFile) make() (err error) {
 			f.Close()
 		}
 	}()
-	if err := flock(f); err != nil {
+	if err := atomicfile.Flock(f); err != nil {
 		_ = l.dir.Remove(temp)
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return fs.ErrExist // a sweep has it
@@ -174,7 +174,7 @@ func (l *lockFile) makePlain(temp *os.File) error {
 	if err != nil {
 		return l.named(err)
 	}
-	err = flock(f)
+	err = atomicfile.Flock(f)
 	if err == nil {
 		_, err = fmt.Fprintf(f, "%s%d\n", lockMark, os.Getpid())
 	}
@@ -221,7 +221,7 @@ func (l *lockFile) removeStale(info fs.FileInfo) error {
 // remove removes the lock that f is, of a process that may live. While it has the
 // flock, no other arid removes it, or what has come in its place.
 func (l *lockFile) remove(f *os.File, info fs.FileInfo, pid int) error {
-	if err := flock(f); errors.Is(err, unix.EWOULDBLOCK) {
+	if err := atomicfile.Flock(f); errors.Is(err, unix.EWOULDBLOCK) {
 		return &atomicfile.LockedError{Path: l.path, PID: pid}
 	} else if err != nil {
 		return &fs.PathError{Op: "flock", Path: l.path, Err: err}
@@ -269,7 +269,7 @@ func (l *lockFile) sweep() {
 		if err != nil {
 			continue
 		}
-		if flock(f) == nil {
+		if atomicfile.Flock(f) == nil {
 			_ = l.dir.Remove(e.Name())
 		}
 		f.Close()
@@ -285,15 +285,6 @@ func (l *lockFile) named(err error) error {
 		return &fs.PathError{Op: "lock", Path: l.path, Err: link.Err}
 	}
 	return err
-}
-
-func flock(f *os.File) error {
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if !errors.Is(err, syscall.EINTR) {
-			return err
-		}
-	}
 }
 
 const lockMark = "arid "

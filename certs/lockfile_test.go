@@ -232,7 +232,7 @@ func TestLockFileSweepsWhatKilledRunsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := flock(f); err != nil {
+	if err := atomicfile.Flock(f); err != nil {
 		t.Fatal(err)
 	}
 	unlock, _ := locked(t, path)

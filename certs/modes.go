@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/user"
-	"strconv"
 	"syscall"
 
 	"arid/internal/atomicfile"
@@ -38,15 +36,11 @@ func (s *Store) groupID() (int, error) {
 	if s.KeyGroup == "" {
 		return -1, nil
 	}
-	id := s.KeyGroup
-	if g, err := user.LookupGroup(s.KeyGroup); err == nil {
-		id = g.Gid
-	}
-	gid, err := strconv.ParseUint(id, 10, 31)
-	if err != nil {
+	gid, found := atomicfile.Group(s.KeyGroup)
+	if !found {
 		return -1, fmt.Errorf("KEY_GROUP: there is no group %q", s.KeyGroup)
 	}
-	return int(gid), nil
+	return gid, nil
 }
 
 // file is what a new file gets: what the file before it has, then the settings.

@@ -20,8 +20,8 @@ const (
 	TLSALPN01 = "tls-alpn-01"
 )
 
-// Type is one row of the table of known challenge types.
-type Type struct {
+// kind is one row of the table of known challenge types.
+type kind struct {
 	Name string
 
 	// Value is what has to be shown for a key authorization, as hooks get it.
@@ -32,16 +32,16 @@ type Type struct {
 }
 
 // types lists them in the order in which messages name them.
-func types() []Type {
-	return []Type{
+func types() []kind {
+	return []kind{
 		{Name: HTTP01, Value: keyAuthorization, Addresses: true},
 		{Name: DNS01, Value: digest, Wildcards: true},
 		{Name: TLSALPN01, Value: colonHex, Addresses: true},
 	}
 }
 
-// Lookup finds a type by its name; the error names those there are.
-func Lookup(name string) (*Type, error) {
+// lookup finds a type by its name; the error names those there are.
+func lookup(name string) (*kind, error) {
 	var known []string
 	for _, t := range types() {
 		if t.Name == name {
@@ -56,7 +56,7 @@ func Lookup(name string) (*Type, error) {
 // dns-01 the TXT record's text, with tls-alpn-01 the digest for the certificate
 // as hex pairs joined by colons, as dehydrated gives it. "" with an unknown type.
 func Value(typ, keyAuth string) string {
-	t, err := Lookup(typ)
+	t, err := lookup(typ)
 	if err != nil {
 		return ""
 	}
@@ -76,11 +76,11 @@ func HookName(typ, name string) string {
 // without its "*." (RFC 8555 §8.4).
 func Record(name string) string { return "_acme-challenge." + name }
 
-// CheckLocal refuses what no CA could validate: an unknown type, a wildcard
+// checkLocal refuses what no CA could validate: an unknown type, a wildcard
 // with a type that looks at one host, an address with one that looks at the DNS.
 // The name is canonical.
-func CheckLocal(typ, name string) error {
-	t, err := Lookup(typ)
+func checkLocal(typ, name string) error {
+	t, err := lookup(typ)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func TestCheckLocal(t *testing.T) {
 		{"HTTP-01", "example.org", "(there is http-01, dns-01, tls-alpn-01)"},
 		{"", "example.org", "unknown challenge type"},
 	} {
-		err := CheckLocal(c.typ, c.name)
+		err := checkLocal(c.typ, c.name)
 		if (err == nil) != (c.refused == "") || err != nil && !strings.Contains(err.Error(), c.refused) {
 			t.Errorf("%s %s: %v", c.typ, c.name, err)
 		}

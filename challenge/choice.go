@@ -27,7 +27,7 @@ func ParseChoice(text string) (Choice, error) {
 	for word := range strings.FieldsSeq(text) {
 		colon := strings.LastIndexByte(word, ':')
 		r := rule{typ: word[colon+1:]}
-		if _, err := Lookup(r.typ); err != nil {
+		if _, err := lookup(r.typ); err != nil {
 			return Choice{}, err
 		}
 		if colon < 0 {
@@ -54,7 +54,7 @@ func (c Choice) For(name string) (string, error) {
 		if r.pattern != "" && !fits(r.pattern, name) {
 			continue
 		}
-		err := CheckLocal(r.typ, name)
+		err := checkLocal(r.typ, name)
 		if err == nil {
 			return r.typ, nil
 		}

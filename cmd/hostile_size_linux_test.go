@@ -24,7 +24,6 @@ func TestAGigabyteOfAnything(t *testing.T) {
 	type row struct {
 		kind, head string
 		status     int // HTTP
-		want       int // exit
 		says       string
 		length     bool // announced
 		mode       []fakeca.Mode

@@ -56,14 +56,6 @@ func (a attacks) with(status int) attacks {
 	return a
 }
 
-// hopeless says of all rows that the next run fails too.
-func (a attacks) hopeless() attacks {
-	for i := range a {
-		a[i].fatal = true
-	}
-	return a
-}
-
 // variant is what there was before the CA turned hostile.
 type variant string
 

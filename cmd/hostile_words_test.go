@@ -60,11 +60,7 @@ func TestHostileJSON(t *testing.T) {
 	var rows []attack
 	for _, o := range objects {
 		add := func(name, says string, ca func(*fakeca.CA)) {
-			only := []variant{firstTime, renewal, csrOnly}[len(rows)%3] // all would take long
-			if o.newcomer && only == renewal {
-				only = firstTime
-			}
-			rows = append(rows, attack{name: o.kind + " " + name, does: ca, status: 76, newcomer: o.newcomer, only: only,
+			rows = append(rows, attack{name: o.kind + " " + name, does: ca, status: 76, newcomer: o.newcomer, only: inTurn(len(rows), o.newcomer),
 				says: []string{o.what + " \"https://127.0.0.1:14000/", says}})
 		}
 		raw := func(text string) func(*fakeca.CA) {

@@ -288,22 +288,19 @@ func findOwner(word string) (int, error) {
 	if u, err := user.Lookup(word); err == nil {
 		return strconv.Atoi(u.Uid)
 	}
-	return number("user", word)
+	n, err := strconv.ParseUint(word, 10, 31)
+	if err != nil {
+		return -1, fmt.Errorf("there is no user %q", word)
+	}
+	return int(n), nil
 }
 
 func findGroup(word string) (int, error) {
-	if g, err := user.LookupGroup(word); err == nil {
-		return strconv.Atoi(g.Gid)
+	gid, found := atomicfile.Group(word)
+	if !found {
+		return -1, fmt.Errorf("there is no group %q", word)
 	}
-	return number("group", word)
-}
-
-func number(what, word string) (int, error) {
-	n, err := strconv.ParseUint(word, 10, 31)
-	if err != nil {
-		return -1, fmt.Errorf("there is no %s %q", what, word)
-	}
-	return int(n), nil
+	return gid, nil
 }
 
 // credential is what it takes to run something as this user, nil where it takes

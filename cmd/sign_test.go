@@ -15,7 +15,7 @@ import (
 
 func TestFirstCertificateThenNothing(t *testing.T) {
 	w := newWorld(t)
-	out, talk := w.must(0, "register", "--accept-terms")
+	out, _ := w.must(0, "register", "--accept-terms")
 	if !strings.HasPrefix(out, "https://") || strings.Count(out, "\n") != 1 {
 		t.Errorf("register: stdout %q", out)
 	}
@@ -27,7 +27,7 @@ func TestFirstCertificateThenNothing(t *testing.T) {
 	}
 
 	before := len(w.ca.Requests())
-	out, talk = w.must(0, "sign", "a.example.test", "b.example.test")
+	out, talk := w.must(0, "sign", "a.example.test", "b.example.test")
 	if out != "" || strings.Count(talk, "\n") != 1 || !strings.Contains(talk, "a.example.test: issued, valid until 20") {
 		t.Errorf("sign: stdout %q, stderr %q", out, talk)
 	}

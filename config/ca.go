@@ -61,9 +61,9 @@ func CAAccounts(directory string) (eab bool, mail string) {
 	return false, ""
 }
 
-// CAURL returns the directory URL for a preset's name or a URL, and whether it
+// caURL returns the directory URL for a preset's name or a URL, and whether it
 // is a CA for tests. A URL must be https, or http to a loopback address.
-func CAURL(value string) (directory string, test bool, err error) {
+func caURL(value string) (directory string, test bool, err error) {
 	var names []string
 	for _, p := range presetCAs {
 		if value == p.name || value == p.url {

@@ -407,10 +407,10 @@ func (s *Settings) Duration(name string) time.Duration {
 // CAURL resolves the CA in force; its error says where the value came from.
 func (s *Settings) CAURL() (url string, test bool, err error) {
 	value := s.Value("CA")
-	url, test, err = CAURL(value)
+	url, test, err = caURL(value)
 	// The config may have given the word another address.
 	if own := s.evald[presetVariable(value)]; err == nil && url != value && own.Set && own.Value != url {
-		url, _, err = CAURL(own.Value)
+		url, _, err = caURL(own.Value)
 	}
 	if err != nil {
 		wrong := s.wrong("CA", s.at("CA"), err.Error())

@@ -159,7 +159,7 @@ func TestCAURL(t *testing.T) {
 		{value: "https://ca.example/#x", why: "fragment"},
 		{value: "https://ca.example/\n", why: "not a URL"},
 	} {
-		url, test, err := CAURL(c.value)
+		url, test, err := caURL(c.value)
 		if c.why != "" {
 			if err == nil || !strings.Contains(err.Error(), c.why) {
 				t.Errorf("%q: %v, want %q", c.value, err, c.why)

@@ -27,9 +27,9 @@ func PerCertificate() []string { return slices.Clone(perCertificate) }
 // CertificateKind is the Kind of an Origin in a certificate's own config.
 const CertificateKind = "certificate config"
 
-// CertificateConfig is where the config of the certificate with this alias is
+// certificateConfig is where the config of the certificate with this alias is
 // looked for: DOMAINS_D, where it is set, has all of them.
-func (s *Settings) CertificateConfig(alias string) string {
+func (s *Settings) certificateConfig(alias string) string {
 	if dir := s.Value("DOMAINS_D"); dir != "" {
 		return s.o.absolute(filepath.Join(dir, alias))
 	}
@@ -46,7 +46,7 @@ func (s *Settings) ForCertificate(ctx context.Context, alias string, words []str
 	if why := badAlias(alias); why != "" {
 		return nil, &NameError{alias, why}
 	}
-	file := s.CertificateConfig(alias)
+	file := s.certificateConfig(alias)
 	// Asked for each certificate, and mostly there is none. A link that leads
 	// nowhere is no absence.
 	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {

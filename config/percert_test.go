@@ -118,7 +118,7 @@ func TestCertificateConfigFiles(t *testing.T) {
 		{"as-file", "x", "config/x/config", "5"},
 	} {
 		s := mustLoad(t, Options{File: c.config, Dir: dir})
-		if got := s.CertificateConfig(c.alias); got != dir+"/"+c.path {
+		if got := s.certificateConfig(c.alias); got != dir+"/"+c.path {
 			t.Errorf("%s: %q is looked for at %q", c.config, c.alias, got)
 		}
 		if got := certificate(t, s, c.alias).Value("OCSP_DAYS"); got != c.want {

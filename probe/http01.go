@@ -146,7 +146,7 @@ func isHost(name string) bool {
 		return a.Zone() == ""
 	}
 	const letters = "abcdefghijklmnopqrstuvwxyz0123456789-_."
-	return len(name) <= 253 && strings.Trim(name, "."+letters) == "" && strings.Trim(name, ".") != ""
+	return len(name) <= 253 && strings.Trim(name, letters) == "" && strings.Trim(name, ".") != ""
 }
 
 // hop chooses the address for a redirect: the same one where the host stays the

@@ -260,13 +260,19 @@ func FuzzHTTP01(f *testing.F) {
 
 func serve(t *testing.T, dir string) (address string, stop func() error) {
 	t.Helper()
+	return serveBy(t, dir, ServeHTTP01)
+}
+
+// serveBy serves a directory until stop is called, which gives serve's error.
+func serveBy(t *testing.T, dir string, serve func(context.Context, net.Listener, string) error) (address string, stop func() error) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- ServeHTTP01(ctx, l, dir) }()
+	go func() { ended <- serve(ctx, l, dir) }()
 	return l.Addr().String(), func() error {
 		cancel()
 		select {

@@ -499,20 +499,5 @@ func TestServeTLSALPN01ListenerFails(t *testing.T) {
 
 func serveTLS(t *testing.T, dir string) (address string, stop func() error) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- ServeTLSALPN01(ctx, l, dir) }()
-	return l.Addr().String(), func() error {
-		cancel()
-		select {
-		case err := <-ended:
-			return err
-		case <-time.After(10 * time.Second):
-			return fmt.Errorf("not ended 10 s after its context")
-		}
-	}
+	return serveBy(t, dir, ServeTLSALPN01)
 }

@@ -7,6 +7,8 @@ import (
 	"os/user"
 	"strconv"
 	"syscall"
+
+	"arid/internal/atomicfile"
 )
 
 // User is whom to become once the sockets are open.
@@ -26,12 +28,8 @@ func FindUser(name, group string) (*User, error) {
 		}
 	}
 	if group != "" {
-		id := group
-		if g, err := user.LookupGroup(group); err == nil {
-			id = g.Gid
-		}
-		gid, err := parseID(id)
-		if err != nil {
+		gid, found := atomicfile.Group(group)
+		if !found {
 			return nil, fmt.Errorf("there is no group %q", group)
 		}
 		u.gid, u.groups = gid, append([]int{gid}, u.groups...)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/user"
 	"slices"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +20,16 @@ type Attributes struct {
 
 	acl        []byte // system.posix_acl_access as the kernel writes it; nil: none
 	defaultACL []byte // system.posix_acl_default of a directory
+}
+
+// Group is the number of a group of this host, by its name or number. found is false
+// where there is none of that name; a number need not be known here.
+func Group(word string) (gid int, found bool) {
+	if g, err := user.LookupGroup(word); err == nil {
+		word = g.Gid
+	}
+	n, err := strconv.ParseUint(word, 10, 31)
+	return int(n), err == nil
 }
 
 // ReadAttributes reads those of path; a link is followed.

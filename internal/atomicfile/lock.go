@@ -113,7 +113,7 @@ func lockOpen(f *os.File, path string, lstat func() (fs.FileInfo, error)) error 
 		return &fs.PathError{Op: "lock", Path: path, Err: ErrNotRegular}
 	}
 	busy := &LockedError{Path: path}
-	switch err := flock(f); {
+	switch err := Flock(f); {
 	case errors.Is(err, unix.EWOULDBLOCK):
 		busy.PID = holder(f)
 		return busy
@@ -139,7 +139,8 @@ func empty(f *os.File) bool {
 	return err == nil && info.Sys().(*syscall.Stat_t).Nlink == 1 && f.Truncate(0) == nil
 }
 
-func flock(f *os.File) error {
+// Flock takes the flock on an open file: unix.EWOULDBLOCK where another has it.
+func Flock(f *os.File) error {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if !errors.Is(err, syscall.EINTR) {

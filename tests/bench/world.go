@@ -29,7 +29,6 @@ type manner struct {
 }
 
 var (
-	prompt   = manner{}
 	refusing = manner{refuse: 50}
 	slow     = manner{retryAfter: 3}
 )
