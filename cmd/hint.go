@@ -40,7 +40,7 @@ func hints(err error) (lines []string) {
 		lines = append(lines, "if you agree to them, say --accept-terms")
 	}
 	if is[*issue.DeployError](err) && !is[*rehearsalError](err) {
-		lines = append(lines, "the certificate is issued all the same; a later run repeats what failed: now arid renew --redeploy NAME does, or arid sign on a terminal")
+		lines = append(lines, "the certificate is issued all the same; a later run repeats what failed; arid renew --redeploy NAME does it now, as does arid sign on a terminal")
 	}
 	switch link := explanation(problem); {
 	case problem != nil && problem.Short() == "userActionRequired" && problem.Instance != "": // RFC 8555 §7.3.3

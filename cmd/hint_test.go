@@ -89,6 +89,16 @@ func TestAnExternalAccountIsHintedAtOnce(t *testing.T) {
 	}
 }
 
+// They are validated by the same record, and fail alike.
+func TestANameAndItsWildcardAreToldOnce(t *testing.T) {
+	w := newWorld(t)
+	w.ca.FailValidation("example.test", "unauthorized", "no TXT record")
+	_, talk := w.must(1, "sign", "--accept-terms", "-t", "dns-01", "-k", w.file("hook", "#!/bin/sh\n", 0o755), "--alias", "a", "example.test", "*.example.test")
+	if strings.Count(talk, "no TXT record") != 1 {
+		t.Errorf("%s", talk)
+	}
+}
+
 // After a failure nothing said when it is tried again, unless the CA named a time.
 func TestAFailureSaysWhenItIsTriedAgain(t *testing.T) {
 	next := regexp.MustCompile(`(?m)^arid: next try: (.*?)not before (\S+Z), in (\d+[smhd])$`)

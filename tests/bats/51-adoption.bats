@@ -148,7 +148,7 @@ start_reader() {
     done >"$T/read.seen" 2>"$T/read.errors"
   ) 3>&- &
   READER=$!
-  printf '%s\n' "$READER" >>"$T/pids" # for stop_all, should the test fail
+  remember "$READER" # for stop_all, should the test fail
   while [ ! -s "$T/read.seen" ]; do
     kill -0 "$READER"
     sleep 0.05
@@ -167,7 +167,6 @@ end_reader() {
   done
   : >"$T/read.enough"
   wait "$READER"
-  has_ended "$READER"
   sums "$1" >"$T/read.after"
   [ ! -s "$T/read.errors" ] || fail "$(sort "$T/read.errors" | uniq -c | head)"
   awk '

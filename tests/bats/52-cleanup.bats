@@ -121,7 +121,7 @@ start_reader() {
     done >"$T/read.seen" 2>"$T/read.errors"
   ) 3>&- &
   READER=$!
-  printf '%s\n' "$READER" >>"$T/pids" # for stop_all, should the test fail
+  remember "$READER" # for stop_all, should the test fail
   while [ ! -s "$T/read.seen" ]; do
     kill -0 "$READER"
     sleep 0.05
@@ -130,7 +130,6 @@ start_reader() {
 end_reader() {
   : >"$T/read.enough"
   wait "$READER" || :
-  has_ended "$READER"
   [ ! -s "$T/read.errors" ] || fail "$(sort "$T/read.errors" | uniq -c | head)"
   sort -u "$T/read.seen" | diff "$T/read.before" -
 }
@@ -340,7 +339,7 @@ in_hook() {
   shift
   "$@" >"$T/run.log" 2>&1 3>&- &
   RUN=$!
-  printf '%s\n' "$RUN" >>"$T/pids"
+  remember "$RUN"
   local tries
   for ((tries = 0; tries < 2400; tries++)); do
     [ ! -e "$T/hook.in" ] || return 0
@@ -353,7 +352,6 @@ hook_ends() {
   local status=0
   : >"$T/hook.go"
   wait "$RUN" || status=$?
-  has_ended "$RUN"
   [ "$status" -eq "${1:-0}" ] || fail "status $status: $(cat "$T/run.log")"
 }
 

@@ -704,7 +704,7 @@ loops() {
 # start_loop FUNCTION ARGUMENT...: beside the tests, to be ended by stop_all.
 start_loop() {
   "$@" </dev/null >>"$T/loops.log" 2>&1 3>&- &
-  printf '%s\n' "$!" >>"$T/pids"
+  remember "$!"
 }
 
 # await_loop NAME: until it has ended, which takes it little more than a minute.

@@ -61,7 +61,7 @@ at_once() {
   hold /finalize-order
   arid renew "$@" >"$T/out" 2>"$T/err" 3>&- &
   pid=$!
-  printf '%s\n' "$pid" >>"$T/pids"
+  remember "$pid"
   await at_least "$count" held
   sleep 1 # another would come now
   [ "$(orders)" -eq "$count" ] || fail "$*: $(orders) at once, not $count"
@@ -182,7 +182,7 @@ no_litter() {
   hold /finalize-order
   arid renew --fail-fast --parallel 4 >"$T/out" 2>"$T/err" 3>&- &
   local pid=$! status=0
-  printf '%s\n' "$pid" >>"$T/pids"
+  remember "$pid"
   await grep -q '^arid: down.example.test: ' "$T/err"
   await at_least 3 held
   let_go
@@ -201,7 +201,7 @@ in_background() {
   perl -e '$SIG{HUP} = "DEFAULT"; my $pid = fork; if (!$pid) { exec @ARGV or exit 127 }
     open F, ">", "$ENV{T}/pid"; print F $pid; close F; waitpid $pid, 0;
     open F, ">", "$ENV{T}/death"; print F "signal ", $? & 127, " status ", $? >> 8; close F' "$@" >"$T/out" 2>"$T/err" 3>&- &
-  printf '%s\n' "$!" >>"$T/pids"
+  remember "$!"
 }
 
 @test "TERM in the middle: all orders stop, what was put somewhere is taken away, and the next run goes on with them" {
@@ -243,7 +243,7 @@ in_background() {
   hold /finalize-order
   arid renew >"$T/out" 2>"$T/err" 3>&- &
   local pid=$!
-  printf '%s\n' "$pid" >>"$T/pids"
+  remember "$pid"
   await at_least 3 held
   run -75 arid renew
   [ -z "$output" ]

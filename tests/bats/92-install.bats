@@ -206,7 +206,7 @@ done
 EOC
   bash "$T/reader" "$file" 3>&- &
   reader=$!
-  printf '%s\n' "$reader" >>"$T/pids"
+  remember "$reader"
   for _ in 1 2 3 4 5; do
     sign_again -a rsa2048 mail.example.test
     arid install "${QMAIL[@]}"

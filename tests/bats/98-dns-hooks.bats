@@ -39,6 +39,7 @@ setup() {
   : >"$ARGUMENTS"
 }
 teardown() {
+  [ ! -e "$T/dnsmasq.pid" ] || remember "$(cat "$T/dnsmasq.pid")" # of its last start
   stop_all
   show_file_logs
 }
@@ -305,12 +306,10 @@ until dnsmasq --conf-file="$T/dnsmasq.conf" --pid-file="$T/dnsmasq.pid" 2>>"$T/d
   [ "\$(grep -c . "$T/dnsmasq.log")" -lt 100 ]
   sleep 0.05
 done
-cat "$T/dnsmasq.pid" >"$T/pids"
 echo restarted >>"$T/restarts"
 EOC
   chmod +x "$T/restart"
   inside dnsmasq --conf-file="$T/dnsmasq.conf" --pid-file="$T/dnsmasq.pid"
-  cat "$T/dnsmasq.pid" >"$T/pids" # there is no other server
   await_port 53 "$(cat "$T/dnsmasq.pid")"
 }
 

@@ -146,7 +146,18 @@ start_server() {
   command -v "$1" >/dev/null || fail "$1 is not installed; \"make test\" installs what is needed"
   "$@" </dev/null >>"$T/$log" 2>&1 3>&- &
   STARTED=$!
-  printf '%s\n' "$STARTED" >>"$T/pids"
+  remember "$STARTED"
+}
+
+# remember PID: stop_all is to end it. The moment of its birth is noted too, since
+# its number may be another's when it has ended.
+remember() { printf '%s %s\n' "$1" "$(birth "$1")" >>"$T/pids"; }
+
+# birth PID: when it was started, in ticks of the kernel; nothing where there is none.
+birth() {
+  local stat
+  stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+  awk '{ print $20 }' <<<"${stat##*) }" # the 22nd field; the second may have blanks
 }
 
 # await_port PORT PID [ADDRESS]: until 127.0.0.1:PORT, or ADDRESS:PORT, answers,
@@ -178,11 +189,7 @@ listens() { perl -MIO::Socket::UNIX -e 'exit !IO::Socket::UNIX->new(Peer => shif
 stop_server() {
   kill "$1" 2>/dev/null || return 0
   await_end "$1"
-  has_ended "$1"
 }
-
-# has_ended PID: stop_all is not to end it: its number may be another's by then.
-has_ended() { [ ! -e "$T/pids" ] || sed -i "/^$1\$/d" "$T/pids"; }
 
 # await_end PID: until it has gone, after 5 seconds by KILL.
 await_end() {
@@ -197,9 +204,11 @@ await_end() {
 
 # stop_all: ends what start_server started, all of it at once, and nothing else.
 stop_all() {
-  local pid pids
+  local pid born pids=()
   [ -e "$T/pids" ] || return 0
-  mapfile -t pids <"$T/pids"
+  while read -r pid born; do
+    [ -z "$born" ] || [ "$(birth "$pid")" != "$born" ] || pids+=("$pid")
+  done <"$T/pids"
   for pid in "${pids[@]}"; do
     kill "$pid" 2>/dev/null || :
   done

@@ -39,7 +39,7 @@ start_private() {
     : >"$1/private.ready"
     exec sleep infinity' sh "$T" "$ETC" "$VAR" </dev/null >"$T/private.log" 2>&1 3>&- &
   PRIVATE=$!
-  printf '%s\n' "$PRIVATE" >>"$T/pids"
+  remember "$PRIVATE"
   while [ ! -e "$T/private.ready" ] && kill -0 "$PRIVATE" 2>/dev/null; do
     sleep 0.02
   done
@@ -70,7 +70,7 @@ start_server() {
   command -v "$1" >/dev/null || fail "$1 is not installed; \"make test\" installs what is needed"
   nsenter --target "$PRIVATE" --net --mount -- "$@" </dev/null >>"$T/$log" 2>&1 3>&- &
   STARTED=$!
-  printf '%s\n' "$STARTED" >>"$T/pids"
+  remember "$STARTED"
 }
 
 # answers ADDRESS PORT: is somebody listening there?

@@ -165,7 +165,7 @@ start_plays() {
   mkdir -p "$T/plays"
   play_all </dev/null >"$T/plays.log" 2>&1 3>&- &
   export PLAYS=$!
-  printf '%s\n' "$PLAYS" >>"$T/pids"
+  remember "$PLAYS"
 }
 
 # play_all: every scenario, some side by side: most of the time they wait.

@@ -53,7 +53,7 @@ EOC
 start() {
   start_server postfix.log postfix -c "$T/etc" start-fg
   await_port "$PORT" "$STARTED"
-  xargs <"$T/spool/pid/master.pid" >>"$T/pids" # which outlives the script that started it
+  remember "$(xargs <"$T/spool/pid/master.pid")" # which outlives the script that started it
   export POSTFIX_VERIFY=127.0.0.1:$PORT/smtp
 }
 break_config() { echo 'daemon_timeout = nonsense' >>"$T/etc/main.cf"; }
