@@ -357,7 +357,8 @@ esac
 EOF
   chmod +x hook
   # Nobody's child, as a service is: it is gone once it has ended.
-  (setsid "$BUILD/arid" respond -v --alpn "$ALPN" --listen ":$TLS_PORT" 2>respond.log 3>&- & echo $! | tee server.pid >>pids)
+  (setsid "$BUILD/arid" respond -v --alpn "$ALPN" --listen ":$TLS_PORT" 2>respond.log 3>&- & echo $! >server.pid)
+  remember "$(cat server.pid)"
   await_port "$TLS_PORT" "$(cat server.pid)"
   issue standalone.example.test -k ./hook --listen ":$TLS_PORT"
   [ -e start-again ]
@@ -383,6 +384,7 @@ EOF
   local web
   take_ports web
   start_web "$web"
+  local backend=$STARTED
   start_respond --alpn "$ALPN" --listen ":$TLS_PORT" --backend "127.0.0.1:$web"
   await_port "$TLS_PORT" "$RESPOND"
   issue shared.example.test 127.0.0.1 ::1
@@ -393,8 +395,8 @@ EOF
   run -0 curl -sSk --http1.1 --max-time 20 "https://127.0.0.1:$TLS_PORT/"
   [[ $output == *"s_server"* ]]
   quiet
-  stop_server "$STARTED"
-  stop_server "$(head -n 1 pids)"
+  stop_server "$RESPOND"
+  stop_server "$backend"
   start_respond --alpn "$ALPN" --listen ":$TLS_PORT" --backend "127.0.0.1:$web"
   await_port "$TLS_PORT" "$RESPOND"
   run ! client "127.0.0.1:$TLS_PORT" -servername www.example.test
@@ -523,7 +525,7 @@ start_haproxy() {
 @test "the PROXY protocol to the backend, as HAProxy reads it" {
   take_ports PORT WEB
   start_web "$WEB"
-  local version
+  local version back
   for version in v1 v2; do
     cat >back.cfg <<CFG
 global
@@ -541,14 +543,15 @@ listen back
   server web 127.0.0.1:$WEB
 CFG
     start_server "back-$version.log" haproxy -db -f back.cfg
-    await_port "$PORT" "$STARTED"
+    back=$STARTED
+    await_port "$PORT" "$back"
     start_respond --alpn "$ALPN" --listen ":$TLS_PORT" --backend "127.0.0.1:$PORT" --send-proxy "$version"
     await_port "$TLS_PORT" "$RESPOND"
     run -0 client "[::1]:$TLS_PORT"
     [[ $output == *"subject=CN = ordinary.test"* ]]
     await grep -qx 'from ::1' "back-$version.log"
     stop_server "$RESPOND"
-    stop_server "$(tail -n 2 pids | head -n 1)"
+    stop_server "$back"
   done
 }
 
