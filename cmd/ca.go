@@ -83,7 +83,10 @@ func (a *app) openCA(ctx context.Context) (*ca, error) {
 			directory = c.memory.Directory(time.Now())
 		}
 	}
-	return c, a.connect(c, directory)
+	if err := a.connect(c, directory); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // outOfReach tells whether a directory on the way to file keeps us out.
@@ -108,7 +111,7 @@ func (a *app) connect(c *ca, directory []byte) (err error) {
 		o.Trace, c.http = a.trace.exchange, a.trace.client(transport)
 	}
 	c.client, err = acme.New(c.url, o)
-	return err
+	return a.from("CA", err)
 }
 
 // from puts the line of the config where a setting was given before what is
