@@ -54,10 +54,12 @@ open_way() {
 }
 
 # start_respond FLAG...: arid respond -v in the background, with its lines in
-# T/respond.log. Sets RESPOND.
+# T/respond.log, once it has become who it is to be and listens. Sets RESPOND.
 start_respond() {
+  : >"$T/respond.log"
   start_server respond.log "$BUILD/arid" respond -v "$@"
   RESPOND=$STARTED
+  await_line respond.log "listens on" "$RESPOND"
 }
 
 # start_web PORT [FLAG...]: a TLS server for visitors, with h2 and http/1.1.
@@ -116,7 +118,6 @@ V6_LOOPBACK=1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.
 
 @test "N9 N10: it listens on both families, for names and addresses" {
   start_respond --alpn "$ALPN" --listen "127.0.0.1:$TLS_PORT" --listen "[::1]:$TLS_PORT"
-  await_port "$TLS_PORT" "$RESPOND"
   issue a.example.test B.example.test 127.0.0.1 ::1
   answered a.example.test '127\.0\.0\.1:[0-9]+'
   answered b.example.test
@@ -127,7 +128,6 @@ V6_LOOPBACK=1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.
 
 @test "N9: one socket for both families" {
   start_respond --alpn "$ALPN" --listen ":$TLS_PORT"
-  await_port "$TLS_PORT" "$RESPOND"
   issue both.example.test 127.0.0.1 ::1
   answered both.example.test '127\.0\.0\.1:[0-9]+'
   answered $V6_LOOPBACK '\[::1\]:[0-9]+'
@@ -135,7 +135,6 @@ V6_LOOPBACK=1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.
 
 @test "N12 N14 N15: who is not a CA gets an alert" {
   start_respond --alpn "$ALPN" --listen "127.0.0.1:$TLS_PORT"
-  await_port "$TLS_PORT" "$RESPOND"
   local at=127.0.0.1:$TLS_PORT
   run ! client "$at" -servername www.example.test -alpn h2,http/1.1
   [[ $output == *"alert number 120"* ]]
@@ -162,7 +161,6 @@ V6_LOOPBACK=1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.
 
 @test "N12: the old responder's fallback, for those who ask for it" {
   start_respond --alpn "$ALPN" --listen "127.0.0.1:$TLS_PORT" --fallback-cert "$FILE_T/ordinary.pem" --fallback-key "$FILE_T/ordinary.key"
-  await_port "$TLS_PORT" "$RESPOND"
   run -0 client "127.0.0.1:$TLS_PORT" -servername unknown.example.test -alpn acme-tls/1
   [[ $output == *"subject=CN = ordinary.test"* ]]
   issue known.example.test
@@ -228,7 +226,6 @@ V6_LOOPBACK=1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.
 @test "root is given up once it listens, and what cannot be read is said with what would mend it" {
   as_root
   start_respond --alpn "$ALPN" --listen "127.0.0.1:$TLS_PORT" --user nobody --group www-data
-  await_port "$TLS_PORT" "$RESPOND"
   grep -qx "Uid:\s65534\s65534\s65534\s65534" "/proc/$RESPOND/status"
   grep -qx "Gid:\s33\s33\s33\s33" "/proc/$RESPOND/status"
   grep -qx "Groups:\s33 65534 " "/proc/$RESPOND/status" || fail "$(grep Groups "/proc/$RESPOND/status")"
@@ -272,7 +269,6 @@ esac
 EOF
   chmod +x hook
   start_respond --alpn "$T/own" --listen ":$TLS_PORT"
-  await_port "$TLS_PORT" "$RESPOND"
   issue hook.example.test -k ./hook
   answered hook.example.test
   echo ACCOUNT_KEYSIZE=2048 >"$ARID_CONFIG"
@@ -311,7 +307,6 @@ nobody_at() {
 
 @test "sign --listen: an address that is taken, or not permitted, is said before anything is asked" {
   start_respond --alpn "$ALPN" --listen "127.0.0.1:$TLS_PORT"
-  await_port "$TLS_PORT" "$RESPOND"
   local before
   before=$(requests "$FILE_T")
   run -75 arid sign --accept-terms --listen "127.0.0.1:$HTTP_PORT" --listen "127.0.0.1:$TLS_PORT" taken.example.test
@@ -386,7 +381,6 @@ EOF
   start_web "$web"
   local backend=$STARTED
   start_respond --alpn "$ALPN" --listen ":$TLS_PORT" --backend "127.0.0.1:$web"
-  await_port "$TLS_PORT" "$RESPOND"
   issue shared.example.test 127.0.0.1 ::1
   visitors "127.0.0.1:$TLS_PORT"
   visitors "[::1]:$TLS_PORT"
@@ -398,7 +392,6 @@ EOF
   stop_server "$RESPOND"
   stop_server "$backend"
   start_respond --alpn "$ALPN" --listen ":$TLS_PORT" --backend "127.0.0.1:$web"
-  await_port "$TLS_PORT" "$RESPOND"
   run ! client "127.0.0.1:$TLS_PORT" -servername www.example.test
   run ! client "127.0.0.1:$TLS_PORT" -servername www.example.test
   issue shared.example.test
@@ -426,7 +419,6 @@ start_nginx() {
   take_ports PORT WEB
   RESPOND_AT=127.0.0.1:$PORT
   start_respond --alpn "$ALPN" --listen "$RESPOND_AT"
-  await_port "$PORT" "$RESPOND"
   start_web "$WEB"
   start_nginx
   issue nginx.example.test 127.0.0.1 ::1
@@ -439,7 +431,6 @@ start_nginx() {
 @test "N8: the document's own map, of ports" {
   take_ports PORT WEB
   start_respond --alpn "$ALPN" --listen "127.0.0.1:$PORT"
-  await_port "$PORT" "$RESPOND"
   start_web "$WEB"
   RESPOND_AT=unused start_nginx 's/\$tls_server/$tls_port/; s/acme-tls\/1  [^;]*;/~\\bacme-tls\/1\\b '"$PORT"';/; s/default .*/default '"$WEB"';/; s/proxy_pass .*/proxy_pass 127.0.0.1:$tls_port;/'
   grep -qF '~\bacme-tls/1\b '"$PORT;" nginx.conf
@@ -455,7 +446,6 @@ start_nginx() {
   take_ports PORT WEB
   RESPOND_AT=127.0.0.1:$PORT
   start_respond --alpn "$ALPN" --listen "$RESPOND_AT" --proxy-from 127.0.0.1
-  await_port "$PORT" "$RESPOND"
   start_nginx 's/# proxy_protocol on;/proxy_protocol on;/'
   grep -q '^ *proxy_protocol on;' nginx.conf
   issue proxied.example.test 127.0.0.1 ::1
@@ -467,7 +457,6 @@ start_nginx() {
   stop_server "$RESPOND"
   : >respond.log
   start_respond --alpn "$ALPN" --listen "$RESPOND_AT" --proxy-from 192.0.2.0/24
-  await_port "$PORT" "$RESPOND"
   run -1 arid sign -x refused.example.test
   said 'warning: 127\.0\.0\.1 speaks the PROXY protocol, and is not in --proxy-from'
   run ! grep -q answered respond.log
@@ -477,7 +466,6 @@ start_nginx() {
   take_ports PORT WEB
   RESPOND_AT=127.0.0.1:$PORT
   start_respond --alpn "$ALPN" --listen "$RESPOND_AT" --proxy-from 127.0.0.0/8
-  await_port "$PORT" "$RESPOND"
   start_nginx
   run -1 arid sign -x --accept-terms plain.example.test
   said 'warning: 127\.0\.0\.1 must speak the PROXY protocol \(--proxy-from\), and does not'
@@ -485,7 +473,6 @@ start_nginx() {
 
   stop_server "$RESPOND"
   start_respond --alpn "$ALPN" --listen "$RESPOND_AT" --proxy-from 127.0.0.0/8 --proxy-protocol accept
-  await_port "$PORT" "$RESPOND"
   issue accept.example.test
 }
 
@@ -507,7 +494,6 @@ start_haproxy() {
   for sends in send-proxy-v2 "send-proxy-v2 check inter 100" send-proxy "send-proxy check inter 100" ""; do
     : >respond.log
     start_respond --alpn "$ALPN" --listen "127.0.0.1:$PORT" ${sends:+--proxy-from 127.0.0.1}
-    await_port "$PORT" "$RESPOND"
     start_web "$WEB"
     start_haproxy "s/ send-proxy-v2$/ $sends/"
     ! grep -q WARNING haproxy.log || fail "$(cat haproxy.log)"
@@ -546,7 +532,6 @@ CFG
     back=$STARTED
     await_port "$PORT" "$back"
     start_respond --alpn "$ALPN" --listen ":$TLS_PORT" --backend "127.0.0.1:$PORT" --send-proxy "$version"
-    await_port "$TLS_PORT" "$RESPOND"
     run -0 client "[::1]:$TLS_PORT"
     [[ $output == *"subject=CN = ordinary.test"* ]]
     await grep -qx 'from ::1' "back-$version.log"
@@ -584,7 +569,6 @@ CFG
 
 @test "one listener for http-01 and tls-alpn-01" {
   start_respond --alpn "$ALPN" --http "$WELLKNOWN" --listen "127.0.0.1:$TLS_PORT" --listen "127.0.0.1:$HTTP_PORT"
-  await_port "$HTTP_PORT" "$RESPOND"
   issue h.example.test a.example.test -t 'h.example.test:http-01 tls-alpn-01'
   answered a.example.test
   said '.*: http-01: answered .*'

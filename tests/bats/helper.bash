@@ -182,6 +182,18 @@ await() {
   fail "never: $*"
 }
 
+# await_line LOG TEXT PID: until T/LOG has a line with TEXT, at most a minute,
+# and not when process PID has gone.
+await_line() {
+  local tries
+  for ((tries = 0; tries < 1200; tries++)); do
+    ! grep -qF -- "$2" "$T/$1" || return 0
+    kill -0 "$3" 2>/dev/null || break
+    sleep 0.05
+  done
+  fail "no line with \"$2\" in $1"
+}
+
 # listens SOCKET: somebody takes connections there, on a Unix socket.
 listens() { perl -MIO::Socket::UNIX -e 'exit !IO::Socket::UNIX->new(Peer => shift)' "$1"; }
 

@@ -99,18 +99,6 @@ await_free() {
   fail "[$1]:$2 is needed here, and taken"
 }
 
-# await_line LOG TEXT PID: until T/LOG has a line with TEXT, at most a minute,
-# and not when process PID has gone.
-await_line() {
-  local tries
-  for ((tries = 0; tries < 1200; tries++)); do
-    ! grep -qF -- "$2" "$T/$1" || return 0
-    kill -0 "$3" 2>/dev/null || break
-    sleep 0.05
-  done
-  fail "no line with \"$2\" in $1"
-}
-
 # open_way DIR: the directories above it are opened for other users.
 open_way() {
   local dir=$1
