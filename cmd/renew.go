@@ -38,8 +38,8 @@ func (a *app) renewCommand() *cobra.Command {
 		Short: "every certificate of domains.txt that is missing, changed or due",
 		Long: `Goes through domains.txt and gets what is missing, changed or due, and repeats
 deployments that failed; without NAME all lines, else those whose alias or one of
-whose names is NAME. It goes on after a failure, and does nothing and says
-nothing where nothing is due: this is what cron runs.`,
+whose names is NAME. It goes on after a failure, and is silent off a terminal
+where nothing is due: this is what cron runs.`,
 		Example: `  arid renew
   arid renew --dry-run
   arid renew -x www.example.org`,
@@ -121,6 +121,7 @@ func (a *app) renew(c *cobra.Command, f *renewFlags, words []string) error {
 	if len(words) == 0 {
 		w.orphans(c.Context(), domains)
 	}
+	w.tellIdle()
 	return w.end()
 }
 
@@ -232,6 +233,8 @@ type walk struct {
 	first    error             // of the failures
 	same     map[string]*alike // failures that were told, by their text
 	done     int               // certificates issued or deployed
+	idle     int               // certificates with which nothing was to be done
+	why      string            // of one of them
 	stop     bool              // no more lines are to be begun
 }
 
@@ -432,16 +435,34 @@ func (w *walk) line(ctx context.Context, line *config.Line, r *issue.Request) (*
 	result, err := issue.Sign(ctx, r)
 	w.session.note(line.Alias, result, err)
 	if result != nil && (err == nil || !result.Deployed) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		if result.Issued || result.Deployed {
-			w.mu.Lock()
 			w.done++
-			w.mu.Unlock()
 			w.sayResult(r, result)
-		} else if w.verbose {
-			w.report.Note(fmt.Sprintf("%s: %s", line.Alias, result.Reason))
+		} else {
+			w.idle++
+			w.why = fmt.Sprintf("%s: %s", line.Alias, result.Reason)
+			if w.verbose {
+				w.report.Note(w.why)
+			}
 		}
 	}
 	return result, err
+}
+
+// tellIdle answers somebody at a terminal who has seen nothing happen.
+func (w *walk) tellIdle() {
+	switch {
+	case w.done > 0, len(w.statuses) > 0, w.flags.dryRun:
+	case w.idle == 0:
+		w.report.Note("domains.txt names no certificate")
+	case w.verbose: // each has been told
+	case w.idle == 1:
+		w.report.Note(w.why)
+	default:
+		w.report.Note(fmt.Sprintf("none of the %d certificates is due; \"arid status\" tells when they are", w.idle))
+	}
 }
 
 // outlook is what would be done for a line.

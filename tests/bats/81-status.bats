@@ -80,6 +80,24 @@ on_terminal() {
 # shown LINE PATTERN: that line of the screen.
 shown() { sed -n "$1p" "$T/screen" | grep -qE "$2" || fail "line $1 is not $2: $(cat "$T/screen")"; }
 
+@test "on a terminal, arid renew says that nothing is due; cron hears nothing" {
+  : >"$ARID_BASEDIR/domains.txt"
+  on_terminal 80 "arid renew"
+  [ "$(cat "$T/screen")" = "arid: domains.txt names no certificate" ] || fail "$(cat "$T/screen")"
+  lines_of one.example.test
+  arid renew
+  on_terminal 80 "arid renew"
+  shown 1 '^arid: one\.example\.test: not due before 20[0-9-]+T[0-9:]+Z'
+  [ "$(wc -l <"$T/screen")" -eq 1 ]
+  lines_of one.example.test two.example.test
+  arid renew
+  on_terminal 80 "arid renew"
+  # What stands before it has been wiped away.
+  [[ $(cat "$T/screen") == *'arid: none of the 2 certificates is due; "arid status" tells when they are' ]] || fail "$(cat "$T/screen")"
+  run -0 arid renew
+  [ -z "$output" ]
+}
+
 @test "on a terminal: as wide as that, and in colour" {
   local columns locale state
   local long=a-host-with-a-rather-long-name-such-as-clouds-give.example.test
