@@ -82,7 +82,6 @@ type app struct {
 	explained      map[issue.Step]bool // by rehearse
 	turn           chan struct{}       // one hook at a time
 	umask          int                 // the caller's, or the config's
-	unsaid         []string            // warnings that wait until something is done
 }
 
 // readInput is atomicfile.ReadInput for a file that the user named.

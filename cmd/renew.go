@@ -86,7 +86,7 @@ func (a *app) renew(c *cobra.Command, f *renewFlags, words []string) error {
 		return err
 	}
 	if f.dryRun {
-		a.tellOdd()
+		a.report.TellOdd()
 	}
 	chosen, bad, err := choose(domains, words)
 	if err != nil {
@@ -136,7 +136,7 @@ func (a *app) domains() (*config.Domains, error) {
 		return nil, a.from("DOMAINS_TXT", err)
 	}
 	for _, w := range d.Warnings {
-		a.odd(w)
+		a.report.Odd(w)
 	}
 	if dir := a.path("DOMAINS_D"); dir != "" {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
@@ -144,23 +144,6 @@ func (a *app) domains() (*config.Domains, error) {
 		}
 	}
 	return d, nil
-}
-
-// odd is a warning about what works all the same. Off a terminal it waits until
-// something is done: a run that does nothing says nothing.
-func (a *app) odd(text string) {
-	a.unsaid = append(a.unsaid, text)
-	if a.report.Terminal() || a.verbose {
-		a.tellOdd()
-	}
-}
-
-// tellOdd says what has waited.
-func (a *app) tellOdd() {
-	for _, text := range a.unsaid {
-		a.report.Warning(text)
-	}
-	a.unsaid = nil
 }
 
 // choose takes the lines that the words mean, by alias or by any name, and what

@@ -38,7 +38,7 @@ func (s *session) begin(ctx context.Context) error {
 			return s.failure
 		}
 		s.begun = true
-		s.tellOdd()
+		s.report.TellOdd()
 		if err := s.hooks.Run(ctx, hooks.StartupHook()); err != nil {
 			s.failure = &issue.AbortError{Err: err}
 		}

@@ -151,7 +151,7 @@ func (l *lookout) readList() (err error) {
 	if errors.Is(err, fs.ErrNotExist) && !l.settings.Set("DOMAINS_TXT") {
 		l.list, err = nil, nil
 	}
-	l.tellOdd()
+	l.report.TellOdd()
 	return err
 }
 

@@ -32,7 +32,8 @@ type Printer struct {
 	mu             sync.Mutex
 	out, err       stream
 	quiet, verbose bool
-	status         bool // a status line stands on the terminal
+	status         bool     // a status line stands on the terminal
+	odd            []string // warnings that wait
 }
 
 type stream struct {
@@ -177,11 +178,37 @@ func (p *Printer) Error(text string, notes ...Note) {
 func (p *Printer) Warning(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.warn(text)
+}
+
+func (p *Printer) warn(text string) {
 	if p.quiet {
 		return
 	}
 	p.clear()
 	p.err.write("arid: " + p.err.paint("warning: ", color.FgYellow) + Escape(text) + "\n")
+}
+
+// Odd is a warning about what works all the same. Off a terminal it waits for TellOdd: a
+// run that does nothing says nothing.
+func (p *Printer) Odd(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err.terminal || p.verbose {
+		p.warn(text)
+	} else {
+		p.odd = append(p.odd, text)
+	}
+}
+
+// TellOdd writes the warnings that have waited, since something is done.
+func (p *Printer) TellOdd() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, text := range p.odd {
+		p.warn(text)
+	}
+	p.odd = nil
 }
 
 // Result writes the one line that a changed certificate is worth.

@@ -52,6 +52,25 @@ func TestQuietAndVerbose(t *testing.T) {
 	}
 }
 
+// What is odd waits until something is done, but for somebody who watches.
+func TestOddWarningsWait(t *testing.T) {
+	p, _, err := printer(report.Options{})
+	p.Odd("a.example stands twice")
+	if err.Len() != 0 {
+		t.Errorf("at once: %q", err)
+	}
+	p.TellOdd()
+	p.TellOdd()
+	if err.String() != "arid: warning: a.example stands twice\n" {
+		t.Errorf("told: %q", err)
+	}
+	p, _, err = printer(report.Options{Verbose: true})
+	p.Odd("b.example stands twice")
+	if err.String() != "arid: warning: b.example stands twice\n" {
+		t.Errorf("verbose: %q", err)
+	}
+}
+
 func TestColourIsDecidedByFlagThenEnvironment(t *testing.T) {
 	for _, tc := range []struct {
 		color  string
