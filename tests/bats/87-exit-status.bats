@@ -246,7 +246,7 @@ EOF
   start_server mute.log perl -MIO::Socket::INET -e \
     '$s = IO::Socket::INET->new(LocalAddr => shift, LocalPort => shift, Listen => 9, ReuseAddr => 1) or die; push @c, $_ while $_ = $s->accept' 127.0.0.2 "$HTTP_PORT"
   await_port "$HTTP_PORT" "$STARTED" 127.0.0.2
-  ends 75 "mute.example.test: order * is still pending: the CA took longer than 2s (--timeout)" "" arid sign --timeout 2s mute.example.test
+  ends 75 "mute.example.test: order * is still pending: the CA took longer than 5s (--timeout)" "" arid sign --timeout 5s mute.example.test
   [ -s "$(set_of mute.example.test)/pending/order.json" ]
 }
 
