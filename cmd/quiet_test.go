@@ -48,6 +48,22 @@ func TestRetryAfterForACSR(t *testing.T) {
 	}
 }
 
+// A pause is that of the CA which asked for it.
+func TestDueAsksForTheCAOfTheCommandLine(t *testing.T) {
+	w := newWorld(t)
+	w.domains("a.test")
+	w.ca.Problem(fakeca.NewOrder, 503, "", "away", 1, "Retry-After: 3600")
+	w.must(75, "renew", "--accept-terms")
+	w.must(1, "due")
+	w.must(0, "due", "--ca", "https://ca.example/dir")
+	if table, _ := w.must(0, "status"); !strings.Contains(table, "not tried before") {
+		t.Error(table)
+	}
+	if table, _ := w.must(0, "status", "--ca", "https://ca.example/dir"); strings.Contains(table, "not tried before") {
+		t.Error(table)
+	}
+}
+
 // What is wrong may be how it was looked at: another look is worth a try.
 func TestWithoutTheSelfCheckItIsTriedAtOnce(t *testing.T) {
 	w := newWorld(t)
