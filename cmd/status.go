@@ -71,7 +71,7 @@ NAME means, what needs a person first. Nobody is asked and nothing is written.`,
 // lookFlags are those of the commands that look at what is due: the settings that
 // decide it, and whose pauses count.
 func lookFlags(c *cobra.Command) {
-	settingFlags(c, "CA", "ACCOUNT_KEY", "DOMAINS_TXT", "CERTDIR", "RENEW_DAYS")
+	settingFlags(c, "CA", "DOMAINS_TXT", "CERTDIR", "RENEW_DAYS")
 }
 
 func (a *app) status(c *cobra.Command, words []string, form string) error {
